@@ -1,0 +1,14 @@
+"""The `plug-` commands, one file for each."""
+
+from __future__ import annotations
+
+
+def register() -> None:
+    """Make every command known to GDB. A command of the same name is replaced."""
+    from gdbext.commands.got import PlugGot
+    from gdbext.commands.links import PlugLinks
+    from gdbext.commands.regs import PlugRegs
+    from gdbext.commands.where import PlugWhere
+
+    for command in (PlugLinks, PlugGot, PlugRegs, PlugWhere):
+        command()

@@ -1,0 +1,257 @@
+"""What the commands share: options, help, completion, -json, -out, and how a failure ends."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TextIO
+
+import gdb
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gdbext.inferior import Inferior
+
+
+class Argument(NamedTuple):
+    """One argument of a command: parser, help and completion all come from it.
+
+    `name` starts with `-` for an option. `metavar` is the option's value, None for a switch.
+    `complete` is `module`, `expression`, `file`, or the words themselves, separated by spaces.
+    """
+
+    name: str
+    help: str
+    metavar: str | None = None
+    complete: str = ""
+    required: bool = False
+
+
+JSON = Argument("-json", "Print one JSON document and nothing else.")
+OUT = Argument("-out", "Write to FILE instead, whole or not at all, mode 0600.", "FILE", "file")
+_COMPLETERS = {
+    "expression": gdb.COMPLETE_EXPRESSION,
+    "file": gdb.COMPLETE_FILENAME,
+}
+# -json and -out FILE before or after an expression, which may itself hold quotes and dashes
+_OPTION = r"--?(?:json|out\s+(?:'[^']*'|\"[^\"]*\"|\S+))"
+_LEADING = re.compile(rf"{_OPTION}(?=\s|$)")
+_TRAILING = re.compile(rf"(?<=\s){_OPTION}\s*$")
+_COMPLETE_NONE = gdb.COMPLETE_NONE
+
+
+class Command(gdb.Command):
+    """A `plug-` command. Subclasses set `name`, `schema` and `arguments`."""
+
+    name: ClassVar[str]
+    schema: ClassVar[str]
+    arguments: ClassVar[tuple[Argument, ...]] = ()
+
+    def __init__(self) -> None:
+        type(self).__doc__ = self._help()
+        super().__init__(self.name, gdb.COMMAND_DATA)
+
+    def facts(self, inferior: Inferior, args: argparse.Namespace) -> Any:  # noqa: ANN401
+        """What there is to say, as plain data. Nothing is printed here."""
+        raise NotImplementedError
+
+    def document(self, facts: Any, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ANN401
+        """`facts` as JSON has them, without the schema key."""
+        raise NotImplementedError
+
+    def text(self, facts: Any, args: argparse.Namespace) -> Iterator[str]:  # noqa: ANN401
+        """`facts` as lines."""
+        raise NotImplementedError
+
+    def invoke(self, argument: str, from_tty: bool) -> None:  # noqa: ARG002
+        """Run the command; an expected failure becomes GDB's own error, one line, no traceback."""
+        from gdbext.elf.problem import Problem
+        from gdbext.inferior import Inferior
+
+        try:
+            args = self.parse(self._words(argument))
+            with collector_paused():
+                facts = self.facts(Inferior(), args)
+                write(self._output(facts, args), args.out)
+        except Problem as problem:
+            raise gdb.GdbError(f"{self.name}: {_one_line(str(problem))}") from problem
+
+    def _output(self, facts: Any, args: argparse.Namespace) -> Iterator[str]:  # noqa: ANN401
+        if not args.json:
+            yield from (line + "\n" for line in self.text(facts, args))
+            return
+        from json import dumps
+
+        yield dumps({"schema": f"gdbext/{self.schema}/1", **self.document(facts, args)}) + "\n"
+
+    def _words(self, argument: str) -> list[str]:
+        """The arguments as GDB splits them; an expression is one argument, spaces and all."""
+        if not any(a.complete == "expression" and a.name[0] != "-" for a in self.arguments):
+            return gdb.string_to_argv(argument)
+        rest, options = argument.strip(), []
+        while match := _LEADING.match(rest) or _TRAILING.search(rest):
+            rest = rest[: match.start()] + rest[match.end() :]
+            options += gdb.string_to_argv(match.group())
+        # `--` keeps an expression that starts with a minus from being taken for an option.
+        return [*options, "--", rest.strip()] if rest.strip() else options
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The arguments; raises gdb.GdbError with the usage when they do not fit."""
+        import argparse
+
+        name = self.name
+
+        class Parser(argparse.ArgumentParser):
+            def error(self, message: str) -> Any:  # noqa: ANN401
+                raise gdb.GdbError(f"{name}: {message}; see: help {name}")
+
+        parser = Parser(prog=name, add_help=False)
+        for a in self._all():
+            if not a.name.startswith("-"):
+                nargs = None if a.required else "?"
+                parser.add_argument(a.name.lower(), nargs=nargs, default=None, metavar=a.name)
+            elif a.metavar:
+                parser.add_argument(a.name, "-" + a.name, metavar=a.metavar)
+            else:
+                parser.add_argument(a.name, "-" + a.name, action="store_true")
+        return parser.parse_args(list(words))
+
+    def complete(self, text: str, word: str) -> Any:  # noqa: ANN401
+        """Options, option values and module names, as the arguments were declared."""
+        words = text.split()
+        here = (
+            text[len(text.rstrip()) - len(words[-1]) :] if words and not text[-1:].isspace() else ""
+        )
+        before = words[: -1 if here else None]
+        current = words[-1] if here else ""
+        previous = before[-1] if before else ""
+        option = next((a for a in self._all() if a.metavar and _same(a.name, previous)), None)
+        if option is None and current.startswith("-"):
+            names = [a.name for a in self._all() if a.name.startswith("-")]
+            dashes = "-" if current.startswith("--") else ""
+            return _matches([dashes + n for n in names], current, word)
+        target = option or next((a for a in self._all() if not a.name.startswith("-")), None)
+        if target is None:
+            return _COMPLETE_NONE
+        if target.complete in _COMPLETERS:
+            return _COMPLETERS[target.complete]
+        choices = module_names() if target.complete == "module" else target.complete.split()
+        return _matches(choices, current, word)
+
+    def _all(self) -> tuple[Argument, ...]:
+        return (*self.arguments, JSON, OUT)
+
+    def _help(self) -> str:
+        """The class's docstring and one line for each argument, without indentation.
+
+        GDB before 12 shows a docstring's indentation as it is.
+        """
+        lines = (type(self).__doc__ or "").strip().split("\n")
+        text = "\n".join(line[4:] if line.startswith("    ") else line for line in lines)
+        if "\nUsage:" in text:
+            return text  # made already: the module was loaded before
+        usage = " ".join([self.name, *(_usage(a) for a in self._all())])
+        heads = [f"{a.name} {a.metavar or ''}".strip() for a in self._all()]
+        size = max(map(len, heads))
+        options = [f"  {h:<{size}}  {a.help}" for h, a in zip(heads, self._all())]
+        return "\n".join([text.split("\n")[0], "", f"Usage: {usage}", text.partition("\n")[2], "",
+                          "Arguments:", *options])  # fmt: skip
+
+
+def _usage(argument: Argument) -> str:
+    text = f"{argument.name} {argument.metavar}" if argument.metavar else argument.name
+    return text if argument.required else f"[{text}]"
+
+
+def _same(name: str, word: str) -> bool:
+    return word in (name, "-" + name)
+
+
+def _matches(choices: Sequence[str], current: str, word: str) -> list[str]:
+    """What can complete `current`, cut to what GDB takes for the last word.
+
+    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone.
+    """
+    skip = len(current) - len(word)
+    return sorted({c[skip:] for c in choices if c.startswith(current)})
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """No garbage collection for a while: a quarter of the time goes into it with 29,000 slots."""
+    import gc
+
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def module_names() -> list[str]:
+    """The names of the loaded modules, as completion offers them: the last part of the path."""
+    from gdbext.elf.problem import Problem
+    from gdbext.inferior import Inferior
+    from gdbext.linker.modules import read_linker
+    from gdbext.render.printable import shown
+
+    try:
+        linker = read_linker(Inferior())
+    except Problem:
+        return []  # nothing is loaded: nothing completes
+    return [shown(os.path.basename(m.path)) for m in linker.modules]
+
+
+def write(parts: Iterator[str], path: str | None) -> None:
+    """Write to GDB's standard output, or to a file that appears whole or not at all."""
+    if path is None:
+        for part in _batches(parts):
+            gdb.write(part)
+        return
+    from gdbext.elf.problem import Problem
+
+    path = os.path.expanduser(path)
+    draft = f"{path}.{os.getpid()}.part"
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                _write_all(file, parts)
+            os.replace(draft, path)
+        except BaseException:
+            os.unlink(draft)
+            raise
+    except OSError as error:
+        raise Problem(f"cannot write {path!r}: {error.strerror}") from error
+
+
+def _write_all(file: TextIO, parts: Iterator[str]) -> None:
+    for part in parts:
+        file.write(part)
+
+
+def _batches(parts: Iterator[str]) -> Iterator[str]:
+    """Fewer, larger strings: a call of gdb.write costs more than a line."""
+    batch: list[str] = []
+    for part in parts:
+        batch.append(part)
+        if len(batch) == 256:
+            yield "".join(batch)
+            batch = []
+    yield "".join(batch)
+
+
+def terminal_width() -> int:
+    """GDB's `set width`; a very large number when it is unlimited."""
+    return int(gdb.parameter("width") or 0) or 1 << 20
+
+
+def _one_line(text: str) -> str:
+    from gdbext.render.printable import printable
+
+    return printable(text)

@@ -1,0 +1,219 @@
+"""plug-links: every link_map chain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gdbext.commands.base import Argument, Command, terminal_width
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gdbext.inferior import Inferior
+    from gdbext.linker.links import Link
+    from gdbext.linker.modules import Linker
+
+_WIDE = 132
+
+
+class LinksFacts(NamedTuple):
+    """The linker's state and the links to show."""
+
+    linker: Linker
+    links: list[Link]
+
+
+class PlugLinks(Command):
+    """Show what is loaded: every namespace's link_map chain, in order.
+
+    MODULE is any part of a loaded file's path; it shows those modules in full.
+    Columns: start, the first mapped address; kind, how the module came in; opens, how many
+    dlopen calls hold it; scope, whether its symbols are global; bind, lazy or now; relro.
+    Marks: D deepbind, N nodelete, R its file was replaced since, X its file was deleted,
+    M its file is in memory alone."""
+
+    name = "plug-links"
+    schema = "links"
+    arguments = (
+        Argument("MODULE", "Show these modules alone, in full.", complete="module"),
+        Argument("-search", "Say by which rule ld.so found each file."),
+    )
+
+    def facts(self, inferior: Inferior, args: argparse.Namespace) -> LinksFacts:
+        from gdbext.linker.links import describe_links
+        from gdbext.linker.modules import read_linker
+        from gdbext.linker.selection import select_modules
+
+        linker = read_linker(inferior)
+        modules = select_modules(linker, args.module) if args.module else linker.modules
+        links = describe_links(inferior, linker, modules, inferior.local_path, args.search)
+        return LinksFacts(linker, links)
+
+    def document(self, facts: LinksFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
+        from gdbext.linker.linkmaps import STATES
+
+        return {
+            "namespaces": [
+                {
+                    "index": namespace.index,
+                    "r_debug": hex(namespace.r_debug),
+                    "state": STATES[namespace.state] if namespace.state < len(STATES) else None,
+                    "modules": [
+                        _document(link)
+                        for link in facts.links
+                        if link.module.namespace == namespace.index
+                    ],
+                }
+                for namespace in facts.linker.namespaces
+            ],
+            "problems": list(facts.linker.problems),
+        }
+
+    def text(self, facts: LinksFacts, args: argparse.Namespace) -> Iterator[str]:
+        from gdbext.render.printable import printable
+
+        yield from (f"Damaged: {printable(problem)}" for problem in facts.linker.problems)
+        if args.module:
+            for link in facts.links:
+                yield from _in_full(link)
+            return
+        several = len(facts.linker.namespaces) > 1
+        for namespace in facts.linker.namespaces:
+            links = [link for link in facts.links if link.module.namespace == namespace.index]
+            title = f"Namespace {namespace.index}: " if several else ""
+            yield f"{title}{len(links)} modules, in the order of the link_map chain"
+            yield from _table(links, args.search)
+        yield from _marked(facts.links)
+
+
+def _document(link: Link) -> dict[str, Any]:
+    from gdbext.render.printable import shown
+
+    module, image = link.module, link.module.image
+    document: dict[str, Any] = {
+        "path": shown(module.path),
+        "name": shown(module.name),
+        "link_map": hex(module.map.address),
+        "base": hex(module.bias),
+        "start": hex(image.start) if image else None,
+        "end": hex(image.end) if image else None,
+        "dynamic": hex(module.map.l_ld),
+        "soname": shown(module.soname) if module.soname is not None else None,
+        "kind": module.kind,
+        "global": link.is_global,
+        "deepbind": link.deepbind,
+        "open_count": link.open_count,
+        "nodelete": link.nodelete,
+        "binding": link.binding,
+        "relro": link.relro,
+        "build_id": link.build_id,
+        "needed": [shown(name) for name in module.needed],
+        "needed_by": [shown(path) for path in link.needed_by],
+        "opened_by": shown(link.opened_by) if link.opened_by is not None else None,
+        "tls_module_id": link.tls_module_id,
+        "file": link.on_disk.state,
+    }
+    if module.problem:
+        document["start_reason"] = shown(module.problem)
+    for field, reason in link.reasons.items():
+        document[field + "_reason"] = shown(reason)
+    if link.search is not None:
+        document["search"], document["search_reason"] = link.search[0], shown(link.search[1])
+    return document
+
+
+def _table(links: list[Link], search: bool) -> Iterator[str]:
+    from gdbext.render.tables import table
+
+    wide = terminal_width() >= _WIDE
+    headers = ["start", "kind", "opens", "scope", "bind", "relro", "marks", "module"]
+    if wide:
+        headers[1:1] = ["end"]
+        headers[-1:-1] = ["build-id"]
+    if search:
+        headers[-1:] = ["found by", "module"]
+    rows = []
+    for link in links:
+        module, image = link.module, link.module.image
+        row = [
+            f"{image.start:#018x}" if image else "?",
+            module.kind,
+            _unknown(link.open_count),
+            _scope(link.is_global),
+            link.binding or "-",
+            link.relro or "?",
+            _marks(link),
+            module.path,
+        ]
+        if wide:
+            row[1:1] = [f"{image.end:#018x}" if image else "?"]
+            row[-1:-1] = [(link.build_id or "-")[:12]]
+        if search and link.search:
+            row[-1:] = [link.search[0] or "?", module.path]
+        rows.append(row)
+    yield from table(headers, rows, right="opens")
+
+
+def _in_full(link: Link) -> Iterator[str]:
+    from gdbext.render.printable import printable
+    from gdbext.render.tables import pairs
+
+    module, image = link.module, link.module.image
+    yield printable(module.path)
+    rows = [
+        ("kind", module.kind + (f", namespace {module.namespace}" if module.namespace else "")),
+        ("ld.so's name", module.name or "(empty)"),
+        ("soname", module.soname or "-"),
+        ("link_map", hex(module.map.address)),
+        ("range", f"{image.start:#x} - {image.end:#x}" if image else f"unknown: {module.problem}"),
+        ("base", f"{module.bias:#x} (l_addr)"),
+        ("dynamic", hex(module.map.l_ld)),
+        ("opens", _unknown(link.open_count)),
+        ("scope", _scope(link.is_global) + (", deepbind" if link.deepbind else "")),
+        ("nodelete", {True: "yes", False: "no", None: "unknown"}[link.nodelete]),
+        ("binding", link.binding or link.reasons.get("binding", "unknown")),
+        ("relro", link.relro or "unknown"),
+        ("build-id", link.build_id or "none"),
+        ("TLS module", str(link.tls_module_id or "-")),
+        ("file", _FILE_TEXT.get(link.on_disk.state or "") or f"unknown: {link.on_disk.reason}"),
+        ("needs", " ".join(module.needed) or "-"),
+        ("needed by", " ".join(map(os.path.basename, link.needed_by)) or "-"),
+        ("opened by", link.opened_by or "-"),
+    ]
+    if link.search is not None:
+        rows.append(("found", f"{link.search[0] or 'unknown'}: {link.search[1]}"))
+    yield from pairs(rows)
+
+
+_FILE_TEXT = {
+    "same": "as it was loaded",
+    "replaced": "REPLACED on disk since it was loaded; shown from memory",
+    "deleted": "DELETED since it was loaded; shown from memory",
+    "memory": "in memory alone, no file on disk",
+}
+_MARKS = {"replaced": "R", "deleted": "X", "memory": "M"}
+
+
+def _marked(links: list[Link]) -> Iterator[str]:
+    """A sentence on each file that is no longer what was loaded."""
+    from gdbext.render.printable import printable
+
+    for link in links:
+        if link.on_disk.state in ("replaced", "deleted"):
+            yield f"{printable(link.module.path)}: {_FILE_TEXT[link.on_disk.state]}"
+
+
+def _marks(link: Link) -> str:
+    marks = ("D" if link.deepbind else "") + ("N" if link.nodelete else "")
+    file = "" if link.module.kind == "vdso" else _MARKS.get(link.on_disk.state or "", "")
+    return marks + file
+
+
+def _scope(is_global: bool | None) -> str:
+    return {True: "global", False: "local", None: "?"}[is_global]
+
+
+def _unknown(value: int | None) -> str:
+    return "?" if value is None else str(value)

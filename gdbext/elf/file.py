@@ -1,0 +1,124 @@
+"""An ELF file on disk: its image at bias 0, its sections, its full symbol table."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple, Union
+
+from gdbext.elf.image import Image, decode_header, decode_segments, read_image_by_segments
+from gdbext.elf.problem import Problem, Unreadable
+from gdbext.elf.symbols import SymbolTable
+
+FileData = Union[mmap.mmap, bytes]  # both give bytes when sliced
+SHT_SYMTAB = 2
+SHF_ALLOC = 2
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+
+
+class Section(NamedTuple):
+    """Elf64_Shdr with its name; `address` is a file address."""
+
+    name: str
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+
+
+class FileMemory:
+    """The PT_LOADs of a file, laid out at their virtual addresses.
+
+    Past p_filesz a segment reads as zeros, as the kernel maps it.
+    """
+
+    def __init__(self, data: FileData, image_segments: tuple[tuple[int, ...], ...]) -> None:
+        self._data = data
+        self._loads = [s for s in image_segments if s[0] == 1]
+
+    def read(self, address: int, size: int) -> bytes:
+        for _, _, offset, vaddr, _, filesz, memsz, _ in self._loads:
+            if vaddr <= address and address + size <= vaddr + memsz:
+                start = offset + address - vaddr
+                data = self._data[start : min(start + size, offset + filesz)]
+                return bytes(data) + bytes(size - len(data))
+        raise Unreadable(address, size, "is in no segment of the file")
+
+
+@dataclass(frozen=True)
+class ElfFile:
+    """An open ELF file. `memory` reads it by virtual address, `data` by file offset."""
+
+    path: str
+    data: FileData
+    image: Image
+    memory: FileMemory
+
+    def sections(self) -> list[Section]:
+        """The allocated and other sections; [] without section headers or with damaged ones."""
+        header = self.image.header
+        size = header.shnum * _SECTION.size
+        table = self.data[header.shoff : header.shoff + size]
+        if not header.shnum or header.shentsize != _SECTION.size or len(table) < size:
+            return []
+        rows = list(_SECTION.iter_unpack(table))
+        if header.shstrndx >= len(rows):
+            return []
+        names = self._bytes(rows[header.shstrndx][4], rows[header.shstrndx][5])
+        return [Section(_name(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows]
+
+    def symbols(self) -> SymbolTable | None:
+        """The .symtab, None in a stripped file."""
+        sections = self.sections()
+        for section in sections:
+            if section.type == SHT_SYMTAB and section.link < len(sections):
+                strings = sections[section.link]
+                return SymbolTable(
+                    self._bytes(section.offset, section.size),
+                    self._bytes(strings.offset, strings.size),
+                )
+        return None
+
+    def _bytes(self, offset: int, size: int) -> bytes:
+        return bytes(self.data[offset : offset + min(size, len(self.data))])
+
+
+def _name(names: bytes, offset: int) -> str:
+    end = names.find(b"\0", offset)
+    return names[offset : end if end >= 0 else len(names)].decode("utf-8", "backslashreplace")
+
+
+def map_file(path: str) -> FileData:
+    """The contents of a regular file, mapped read-only.
+
+    Raises Problem for what is no regular file: opening a FIFO or a device could block for ever
+    (GDB itself does, on a library that was loaded through /proc/self/fd).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Problem(f"cannot open {path!r}: {reason}") from error
+    try:
+        status = os.fstat(descriptor)
+        if status.st_mode & 0o170000 != 0o100000:
+            raise Problem(f"{path!r} is not a regular file")
+        if status.st_size == 0:
+            return b""
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
+
+
+def open_elf(path: str) -> ElfFile:
+    """Open an ELF file; raises Problem when it is missing, damaged or not 64-bit ELF."""
+    data = map_file(path)
+    header = decode_header(bytes(data[:64]))
+    table = bytes(data[header.phoff : header.phoff + header.phnum * 56])
+    segments = decode_segments(table)
+    memory = FileMemory(data, segments)
+    return ElfFile(path, data, read_image_by_segments(memory, header, segments, 0), memory)

@@ -1,0 +1,72 @@
+"""Dynamic relocations, decoded in bulk; the tables are those that ld.so itself walks."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from gdbext.elf.image import (
+    DT_JMPREL,
+    DT_PLTREL,
+    DT_PLTRELSZ,
+    DT_RELA,
+    DT_RELACOUNT,
+    DT_RELASZ,
+    Image,
+)
+from gdbext.elf.problem import Problem
+from gdbext.elf.reader import Memory
+
+RELA_SIZE = 24
+
+
+class Relocation(NamedTuple):
+    """Elf64_Rela; `offset` is a file address, before the load bias is added.
+
+    `plt_index` is the entry's place in DT_JMPREL, None for an entry of DT_RELA: the number
+    that a lazy PLT entry hands to the resolver (psABI x86-64, 5.2).
+    """
+
+    offset: int
+    type: int
+    symbol: int
+    addend: int
+    plt_index: int | None
+
+
+def read_relocations(memory: Memory, image: Image) -> list[Relocation]:
+    """Every entry of DT_RELA and DT_JMPREL, but for the leading run of RELATIVE entries.
+
+    That run (DT_RELACOUNT of them, which ld.so also takes without a look: glibc,
+    elf/do-rel.h) has no symbols and, in large programs, hundreds of thousands of entries.
+    """
+    plt_at, plt_size = image.pointer(DT_JMPREL), image.value(DT_PLTRELSZ) or 0
+    at, size = image.pointer(DT_RELA), image.value(DT_RELASZ) or 0
+    if plt_at is None:
+        plt_size = 0
+    elif image.value(DT_PLTREL) not in (None, DT_RELA):
+        raise Problem("this image uses REL relocations, which its CPU's ABI does not have")
+    if at is None:
+        size = 0
+    elif plt_at is not None and plt_size and at + size == plt_at + plt_size:
+        size -= plt_size  # some linkers count the PLT's twice (glibc, elf/dynamic-link.h)
+    found: list[Relocation] = []
+    if at is not None and size:
+        relative = min((image.value(DT_RELACOUNT) or 0) * RELA_SIZE, size)
+        for offset, info, addend in _read_table(memory, image, at + relative, size - relative):
+            found.append(Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend, None))
+    if plt_at is not None:
+        table = _read_table(memory, image, plt_at, plt_size)
+        for index, (offset, info, addend) in enumerate(table):
+            found.append(Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend, index))
+    return found
+
+
+def _read_table(
+    memory: Memory, image: Image, address: int, size: int
+) -> list[tuple[int, int, int]]:
+    if not size:
+        return []
+    if size > image.room(address):
+        raise Problem(f"damaged image: relocations of {size} bytes run past their segment")
+    return list(struct.iter_unpack("<QQq", memory.read(address, size // RELA_SIZE * RELA_SIZE)))

@@ -1,0 +1,196 @@
+"""Symbol tables, decoded in bulk: .dynsym through its hash table, .symtab of a file."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from gdbext.elf.image import (
+    DT_GNU_HASH,
+    DT_HASH,
+    DT_STRSZ,
+    DT_STRTAB,
+    DT_SYMTAB,
+    Image,
+)
+from gdbext.elf.problem import Problem
+from gdbext.elf.reader import Memory
+
+SYMBOL_SIZE = 24
+SHN_UNDEF, SHN_ABS = 0, 0xFFF1
+STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_TLS, STT_GNU_IFUNC = (
+    0, 1, 2, 3, 4, 6, 10,
+)  # fmt: skip
+STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE = 0, 1, 2, 10
+_CHUNK = 4096
+_SYMBOL = struct.Struct("<IBBHQQ")
+_NAME = struct.Struct("<I")
+_EXPORTED = struct.Struct("<4xBxHQ8x")
+_ADDRESSED = frozenset({STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_GNU_IFUNC})
+
+
+class Symbol(NamedTuple):
+    """Elf64_Sym, with `name` as an offset into the string table."""
+
+    name: int
+    info: int
+    other: int
+    shndx: int
+    value: int
+    size: int
+
+
+@dataclass(frozen=True)
+class SymbolTable:
+    """A symbol table, decoded where it is looked at: a large program has 250,000 entries.
+
+    Values are file addresses, before the load bias is added.
+    """
+
+    data: bytes
+    strings: bytes
+
+    @property
+    def count(self) -> int:
+        return len(self.data) // SYMBOL_SIZE
+
+    def entry(self, index: int) -> Symbol:
+        """Entry `index`, which must be smaller than `count`."""
+        return Symbol(*_SYMBOL.unpack_from(self.data, index * SYMBOL_SIZE))
+
+    def name(self, index: int) -> str:
+        """The name of entry `index`; a damaged index or offset gives ''."""
+        if not 0 <= index < self.count:
+            return ""
+        return string_at(self.strings, _NAME.unpack_from(self.data, index * SYMBOL_SIZE)[0])
+
+    def _entries(self) -> Iterator[tuple[int, ...]]:
+        return _SYMBOL.iter_unpack(self.data[: self.count * SYMBOL_SIZE])
+
+    @cached_property
+    def exports(self) -> dict[int, int]:
+        """{file address: index} of what it defines, TLS variables excepted; of aliases one."""
+        columns = _EXPORTED.iter_unpack(self.data[: self.count * SYMBOL_SIZE])
+        return {
+            value: index
+            for index, (info, shndx, value) in enumerate(columns)
+            if shndx and value and info & 15 != STT_TLS
+        }
+
+    @cached_property
+    def _sorted(self) -> tuple[list[int], list[tuple[int, int, int, int]]]:
+        """(values, [(value, preference, size, -index)]) of what is code or data, by value."""
+        rows = []
+        for index, (_, info, _, shndx, value, size) in enumerate(self._entries()):
+            if shndx != SHN_UNDEF and shndx != SHN_ABS and info & 15 in _ADDRESSED and value:
+                # Of several names of one address the last in this order is shown: one with a
+                # size before one without, global before weak before local.
+                binding = info >> 4
+                rank = 2 if binding in (STB_GLOBAL, STB_GNU_UNIQUE) else int(binding == STB_WEAK)
+                rows.append((value, (size > 0) * 4 + rank, size, -index))
+        rows.sort()
+        return [row[0] for row in rows], rows
+
+    def at(self, address: int) -> tuple[int, int] | None:
+        """(index, offset) of the symbol that covers the file address, None when none does.
+
+        A symbol without a size covers only its own address.
+        """
+        values, rows = self._sorted
+        place = bisect_right(values, address) - 1
+        # Functions nest at most a few deep (a label inside a function, a cold part).
+        for value, rank, size, index in rows[max(place - 8, 0) : place + 1][::-1]:
+            if value == address or value <= address < value + size:
+                first = bisect_left(rows, (value, rank))
+                aliases = [-row[3] for row in rows[first : place + 1] if row[0] == value]
+                plain = [i for i in aliases if not self.name(i).startswith("_")]
+                return (plain or [-index])[0], address - value
+        return None
+
+    @cached_property
+    def indices_by_name(self) -> dict[bytes, list[int]]:
+        """Every entry by its name, defined or not."""
+        table: dict[bytes, list[int]] = {}
+        strings = self.strings
+        find = strings.find
+        for index, entry in enumerate(self._entries()):
+            start = entry[0]
+            table.setdefault(strings[start : find(b"\0", start)], []).append(index)
+        return table
+
+
+def string_at(strings: bytes, offset: int) -> str:
+    """The NUL-terminated string in a string table; bytes that are not UTF-8 are kept escaped."""
+    end = strings.find(b"\0", offset)
+    return strings[offset : end if end >= 0 else len(strings)].decode("utf-8", "backslashreplace")
+
+
+def read_dynamic_strings(memory: Memory, image: Image) -> bytes:
+    """The dynamic string table; b'' for an image without one."""
+    address, size = image.pointer(DT_STRTAB), image.value(DT_STRSZ)
+    if address is None or size is None:
+        return b""
+    return memory.read(address, _bounded(image, address, size, "DT_STRSZ"))
+
+
+def read_dynamic_symbols(memory: Memory, image: Image) -> SymbolTable:
+    """The .dynsym of an image, found through its dynamic section alone."""
+    strings = read_dynamic_strings(memory, image)
+    address = image.pointer(DT_SYMTAB)
+    if address is None:
+        return SymbolTable(b"", strings)
+    size = count_dynamic_symbols(memory, image) * SYMBOL_SIZE
+    return SymbolTable(
+        memory.read(address, _bounded(image, address, size, "the symbol table")), strings
+    )
+
+
+def count_dynamic_symbols(memory: Memory, image: Image) -> int:
+    """How many entries .dynsym has; ELF records it only in the hash tables.
+
+    DT_HASH says it outright (gABI, nchain). DT_GNU_HASH ends with the chain of its highest
+    bucket (binutils, bfd/elflink.c, elf_gnu_hash_process_symidx writes it so).
+    """
+    table = image.pointer(DT_HASH)
+    if table is not None:
+        chains: int = struct.unpack("<II", memory.read(table, 8))[1]
+        return chains
+    table = image.pointer(DT_GNU_HASH)
+    if table is not None:
+        return _count_gnu_hash(memory, image, table)
+    symbols, strings = image.pointer(DT_SYMTAB), image.pointer(DT_STRTAB)
+    if symbols is None or strings is None or strings < symbols:
+        return 0
+    return (strings - symbols) // SYMBOL_SIZE  # every linker puts .dynstr right behind .dynsym
+
+
+def _count_gnu_hash(memory: Memory, image: Image, table: int) -> int:
+    nbuckets: int
+    first: int
+    nbuckets, first, bloom_size, _ = struct.unpack("<IIII", memory.read(table, 16))
+    buckets_at = table + 16 + bloom_size * 8
+    size = _bounded(image, buckets_at, nbuckets * 4, "DT_GNU_HASH")
+    highest: int = max(struct.unpack(f"<{size // 4}I", memory.read(buckets_at, size)), default=0)
+    if highest < first:
+        return first
+    chains_at = buckets_at + nbuckets * 4
+    at: int = chains_at + (highest - first) * 4
+    room = image.room(at)
+    while room >= 4:
+        size = min(_CHUNK, room) // 4 * 4
+        for offset, (chain,) in enumerate(struct.iter_unpack("<I", memory.read(at, size))):
+            if chain & 1:
+                return (at - chains_at) // 4 + first + offset + 1
+        at, room = at + size, room - size
+    raise Problem("damaged DT_GNU_HASH: its last chain has no end")
+
+
+def _bounded(image: Image, address: int, size: int, what: str) -> int:
+    """`size`, if a table of that size fits into its segment; raises Problem otherwise."""
+    if size > image.room(address):
+        raise Problem(f"damaged image: {what} of {size} bytes runs past its segment")
+    return size

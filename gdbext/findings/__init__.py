@@ -1,0 +1,1 @@
+"""What the facts mean. Pure: no GDB, no output."""

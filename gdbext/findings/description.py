@@ -1,0 +1,174 @@
+"""A place in memory in one phrase, and as plain data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from gdbext.elf.image import PF_R, PF_W, PF_X
+from gdbext.findings.registers import Register
+from gdbext.linker.got import Slot
+from gdbext.linker.modules import Module
+from gdbext.linker.places import Place
+from gdbext.linker.process import Region
+
+Demangle = Callable[[str], str]
+
+
+def access(flags: int | None) -> str:
+    """`r-x` and the like; `???` where it is not known."""
+    if flags is None:
+        return "???"
+    return "".join(c if flags & bit else "-" for c, bit in (("r", PF_R), ("w", PF_W), ("x", PF_X)))
+
+
+def file_name(module: Module) -> str:
+    """The last part of a module's path."""
+    return os.path.basename(module.path) or module.path or "?"
+
+
+def module_offset(module: Module, address: int) -> str:
+    """`libfoo.so+0x1234`: an offset that is a file address, as addr2line and readelf take it."""
+    return f"{file_name(module)}+{address - module.bias:#x}"
+
+
+def describe(place: Place, demangle: Demangle) -> str:
+    """What lies at `place.address`, in one phrase."""
+    return _PHRASES[place.kind](place, demangle)
+
+
+def _in_module(place: Place, demangle: Demangle) -> str:
+    assert place.module is not None
+    phrase = module_offset(place.module, place.address)
+    if place.definition is not None:
+        phrase += f" {_name(place, demangle)}"
+    if place.slot is not None:
+        phrase += f", GOT slot of {slot_name(place.slot)}"
+    if place.stub is not None:
+        phrase += f", PLT entry of {slot_name(place.stub)}"
+    if place.section is not None:
+        phrase += f" ({place.section})"
+    elif place.segment is not None:
+        phrase += f" ({access(place.segment.flags)})"
+    return phrase
+
+
+def _name(place: Place, demangle: Demangle) -> str:
+    assert place.definition is not None
+    offset = place.definition.offset
+    return demangle(place.definition.symbol) + (f"+{offset:#x}" if offset else "")
+
+
+def slot_name(slot: Slot) -> str:
+    """The slot's symbol, or its relocation where it has none."""
+    if slot.symbol is None:
+        return slot.type
+    return f"{slot.symbol}@{slot.version}" if slot.version else slot.symbol
+
+
+def _tls(place: Place, _demangle: Demangle) -> str:
+    block = place.tls
+    assert block is not None
+    offset = place.address - block.start
+    return f"TLS block of {file_name(block.module)}+{offset:#x}, thread {block.thread.number}"
+
+
+def _stack(place: Place, _demangle: Demangle) -> str:
+    return f"stack of thread {place.thread.number}" if place.thread else "a stack"
+
+
+def _below_stack(place: Place, _demangle: Demangle) -> str:
+    assert place.thread is not None
+    assert place.region is not None
+    distance = place.region.start - place.address
+    return f"{distance:#x} below the stack of thread {place.thread.number} (stack overflow)"
+
+
+def _region(place: Place, what: str) -> str:
+    assert place.region is not None
+    offset = place.address - place.region.start
+    return f"{what} {place.region.start:#x}+{offset:#x} ({access(place.region.flags)})"
+
+
+def _file(place: Place, _demangle: Demangle) -> str:
+    assert place.region is not None
+    path = place.region.path or ""
+    offset = place.address - place.region.start + place.region.offset
+    return f"mapped file {path}+{offset:#x} ({access(place.region.flags)}), no loaded module"
+
+
+_PHRASES: dict[str, Callable[[Place, Demangle], str]] = {
+    "module": _in_module,
+    "tls": _tls,
+    "stack": _stack,
+    "below-stack": _below_stack,
+    "heap": lambda place, _: _region(place, "heap"),
+    "anonymous": lambda place, _: _region(place, "anonymous memory"),
+    "file": _file,
+    "null": lambda place, _: "null" if not place.address else f"null+{place.address:#x}",
+    "unmapped": lambda *_: "not mapped",
+    "unknown": lambda *_: "readable, in no loaded module (this target lists no mappings)",
+}
+
+
+def register_lines(registers: Iterable[Register], demangle: Demangle) -> Iterator[str]:
+    """One line for each register: name, value, what it points to."""
+    for register in registers:
+        value = f"{register.value:#018x}" if register.value is not None else "not available"
+        phrase = describe(register.place, demangle) if register.place is not None else ""
+        text = f' "{register.text}"' if register.text else ""
+        yield f"  {register.name:<9} {value}  {phrase}{text}".rstrip()
+
+
+def place_document(place: Place) -> dict[str, Any]:
+    """A place as JSON has it; absent keys do not apply to its kind."""
+    document: dict[str, Any] = {"address": hex(place.address), "kind": place.kind}
+    module, segment, region = place.module, place.segment, place.region
+    if module is not None:
+        document["module"] = _text(module.path)
+        document["namespace"] = module.namespace
+        if place.kind == "module":
+            document["offset"] = hex(place.address - module.bias)
+    if segment is not None:
+        document["segment"] = access(segment.flags)
+        document["section"] = place.section
+    if place.definition is not None:
+        document["symbol"] = place.definition.symbol
+        document["symbol_offset"] = place.definition.offset
+    for key, slot in (("slot", place.slot), ("plt_slot", place.stub)):
+        if slot is not None:
+            document[key] = slot_document(slot)
+    if place.tls is not None:
+        document["offset"] = hex(place.address - place.tls.start)
+        document["thread"] = place.tls.thread.number
+    if place.thread is not None:
+        document["thread"] = place.thread.number
+    if region is not None:
+        document["region"] = _region_document(region)
+    return document
+
+
+def slot_document(slot: Slot) -> dict[str, Any]:
+    """A slot in short."""
+    return {
+        "address": hex(slot.address),
+        "type": slot.type,
+        "symbol": slot.symbol,
+        "version": slot.version,
+        "value": hex(slot.value) if slot.value is not None else None,
+        "state": slot.state,
+    }
+
+
+def _region_document(region: Region) -> dict[str, Any]:
+    return {
+        "start": hex(region.start),
+        "end": hex(region.end),
+        "access": access(region.flags) if region.flags is not None else None,
+        "path": _text(region.path) if region.path is not None else None,
+    }
+
+
+def _text(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

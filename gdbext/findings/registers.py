@@ -1,0 +1,50 @@
+"""Registers and what each one points to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gdbext.elf.problem import Unreadable
+from gdbext.elf.reader import PAGE
+from gdbext.linker.places import Map, Place
+
+_PREVIEW = 48  # bytes of a text that a register points to
+_SHORTEST = 4
+_POINTS_NOWHERE = ("unmapped", "null", "unknown")
+
+
+class Register(NamedTuple):
+    """One register; `place` is None when its value is no address, `text` a string it points to."""
+
+    name: str
+    value: int | None
+    place: Place | None
+    text: str | None
+
+
+def explain_registers(values: Iterable[tuple[str, int | None]], space: Map) -> list[Register]:
+    """What each value points to."""
+    registers = []
+    for name, value in values:
+        place = space.place(value) if value is not None else None
+        if place is not None and place.kind in _POINTS_NOWHERE:
+            place = None
+        text = _string(space, place) if place is not None else None
+        registers.append(Register(name, value, place, text))
+    return registers
+
+
+def _string(space: Map, place: Place) -> str | None:
+    """The printable ASCII text at a place that is no code, if there is one."""
+    if place.definition is not None and place.segment is not None and place.segment.flags & 1:
+        return None
+    size = min(_PREVIEW, PAGE - place.address % PAGE)
+    try:
+        data = space.process.memory.read(place.address, size)
+    except Unreadable:
+        return None
+    text = data.partition(b"\0")[0]
+    if len(text) < _SHORTEST or not all(32 <= byte < 127 for byte in text):
+        return None
+    return text.decode("ascii") + ("…" if len(text) == size else "")

@@ -1,0 +1,231 @@
+"""The one door to GDB for facts: memory, registers, threads, frames, auxv, mappings, coverage.
+
+An Inferior is made anew for each command and never kept: it caches what it reads.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import gdb
+
+from gdbext.elf.arch import ARCHES, Arch
+from gdbext.elf.core import Core, decode_auxv, decode_path, open_core
+from gdbext.elf.file import ElfFile, FileData, map_file, open_elf
+from gdbext.elf.image import Image
+from gdbext.elf.problem import Problem, Unreadable
+from gdbext.elf.reader import BlockCache, Memory, read_string
+from gdbext.inferior import remote
+from gdbext.inferior.frames import function_at, read_threads
+from gdbext.inferior.memory import GdbMemory
+from gdbext.linker.disk import matching_file
+from gdbext.linker.dumped import DumpedMemory
+from gdbext.linker.modules import Linker
+from gdbext.linker.places import Map
+from gdbext.linker.process import AT_EXECFN, AT_PHDR, Region
+from gdbext.linker.regions import core_regions, parse_maps
+from gdbext.linker.tables import TableSet
+from gdbext.linker.threads import Thread
+
+NO_PROCESS = "no process: run the program, attach to one, connect to a target or open a core first"
+_NATIVE_BLOCK, _REMOTE_BLOCK = 1 << 16, 1 << 12  # a remote packet holds about a page
+
+
+class Inferior:
+    """The selected inferior; implements linker.process.Process."""
+
+    def __init__(self) -> None:
+        self.gdb = gdb.selected_inferior()
+        if not self.gdb.pid and not self.gdb.threads():
+            raise Problem(NO_PROCESS)
+        self.target = _target_kind(self.gdb)
+        self.arch = _arch(self.gdb)
+
+    @cached_property
+    def core(self) -> Core | None:
+        """The open core file, None for a live process."""
+        if self.target != "core":
+            return None
+        core = open_core(_core_path(self.gdb))
+        if core.machine != self.arch.machine:
+            raise Problem(
+                f"this GDB takes the core for {self.arch.name}, but its ELF header says machine "
+                f"{core.machine}: use a GDB for that CPU (gdb-multiarch)"
+            )
+        return core
+
+    @cached_property
+    def memory(self) -> Memory:
+        """The process's memory. Bytes that a core left out are read from files that match."""
+        if self.core is not None:
+            return DumpedMemory(self.core, self._candidates)
+        block = _NATIVE_BLOCK if self.target == "native" else _REMOTE_BLOCK
+        return BlockCache(GdbMemory(self.gdb), block)
+
+    @cached_property
+    def auxv(self) -> Mapping[int, int]:
+        """The auxiliary vector, {AT_*: value}."""
+        if self.core is not None:
+            return self.core.auxv
+        return decode_auxv(self._process_file("auxv") or remote.read_auxv(self.gdb))
+
+    def regions(self) -> Sequence[Region]:
+        return self._regions
+
+    @cached_property
+    def _regions(self) -> Sequence[Region]:
+        if self.core is not None:
+            return core_regions(self.core)
+        return parse_maps(self._process_file("maps"))
+
+    def _process_file(self, name: str) -> bytes:
+        """A file of /proc/PID, here or on the remote machine; b'' where there is none."""
+        path = f"/proc/{self.gdb.pid}/{name}"
+        if self.target != "native":
+            return remote.read_file(self.gdb, path)
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError:
+            return b""  # /proc is not mounted, or the process belongs to another PID namespace
+
+    def symbol_address(self, name: str) -> int | None:
+        """By the main program's .symtab, for static programs; no debug info is needed."""
+        file = self.main_file()
+        table = file.symbols() if file else None
+        if file is None or table is None:
+            return None
+        for index in table.indices_by_name.get(name.encode(), ()):
+            if table.entry(index).shndx:
+                return table.entry(index).value + self._main_bias(file)
+        return None
+
+    def _main_bias(self, file: ElfFile) -> int:
+        headers = file.image.loads[0].vaddr - file.image.loads[0].offset + file.image.header.phoff
+        return self.auxv.get(AT_PHDR, headers) - headers
+
+    def main_path(self) -> str | None:
+        """What is mapped where the program headers are, else GDB's own idea, else AT_EXECFN."""
+        phdr = self.auxv.get(AT_PHDR, 0)
+        for region in self._regions:
+            if region.start <= phdr < region.end and region.path and region.path[0] == "/":
+                return region.path
+        if program := _program():
+            return program
+        try:
+            return decode_path(read_string(self.memory, self.auxv[AT_EXECFN]))
+        except (KeyError, Unreadable):
+            return None
+
+    def main_file(self) -> ElfFile | None:
+        path = _program() or self.main_path()
+        return self.open_file(path) if path else None
+
+    def open_file(self, path: str) -> ElfFile | None:
+        return next(self._open_candidates(path), None)
+
+    def _open_candidates(self, path: str) -> Iterator[ElfFile]:
+        """The ELF files of this CPU that may be the one that the process calls `path`."""
+        for local in self._local_paths(path):
+            try:
+                file = open_elf(local)
+            except Problem:
+                continue
+            if file.image.header.machine == self.arch.machine:
+                yield file
+
+    def _candidates(self, path: str) -> Iterator[FileData]:
+        """The contents of the files that may be the one that the process calls `path`."""
+        for local in self._local_paths(path):
+            try:
+                yield map_file(local)
+            except Problem:
+                continue
+
+    def unchanged_on_disk(self, address: int) -> bool | None:
+        """Whether the file mapped at `address` of a core is the one on disk; None: not known."""
+        memory = self.memory
+        return memory.has_matching_file(address) if isinstance(memory, DumpedMemory) else None
+
+    def local_path(self, path: str) -> str:
+        """Where this machine would find a path of a native process."""
+        own = re.sub(r"^/(proc/(self|thread-self)|dev/fd)(?=/)", self._own_proc, path)
+        return f"/proc/{self.gdb.pid}/root{own}" if own.startswith("/") else own
+
+    def _own_proc(self, match: re.Match[str]) -> str:
+        """/proc/self is GDB when GDB opens it: name the process instead."""
+        return f"/proc/{self.gdb.pid}" + ("/fd" if match.group(1) == "dev/fd" else "")
+
+    def _local_paths(self, path: str) -> Iterator[str]:
+        if self.target == "native":
+            yield self.local_path(path)
+            return
+        if path.startswith(("/proc/", "/dev/")):
+            return  # those are of the machine and moment of the process
+        sysroot = str(gdb.parameter("sysroot") or "")
+        if sysroot and not sysroot.startswith("target:"):
+            yield sysroot.rstrip("/") + path
+        for directory in str(gdb.parameter("solib-search-path") or "").split(":"):
+            if directory:
+                yield os.path.join(directory, os.path.basename(path))
+        program = _program()
+        if program and os.path.basename(program) == os.path.basename(path):
+            yield program
+        if self.core is not None and not path.startswith("/"):
+            yield os.path.join(os.path.dirname(os.path.abspath(self.core.path)), path)
+        yield path
+
+    def threads(self) -> Sequence[Thread]:
+        """Every thread with its SP and TP; the selected thread and frame stay selected."""
+        return self._threads
+
+    @cached_property
+    def _threads(self) -> Sequence[Thread]:
+        return read_threads(self.gdb, self.arch)
+
+    def map(self, linker: Linker | None) -> Map:
+        """What tells what lies at an address."""
+        tables = TableSet(self.memory, lambda module: matching_file(self, module))
+        return Map(self, self.arch, linker, tables, self.threads, function_at)
+
+    def back_with_file(self, image: Image, file: ElfFile) -> None:
+        if isinstance(self.memory, DumpedMemory):
+            self.memory.back_with_file(image, file)
+
+
+def _target_kind(inferior: gdb.Inferior) -> str:
+    """`native`, `core`, `remote`, `extended-remote` and so on, as GDB names its targets."""
+    connection = inferior.connection
+    if connection is None:
+        raise Problem(NO_PROCESS)
+    return str(connection.type)
+
+
+def _program() -> str | None:
+    """The program that GDB was given, None when it knows none."""
+    space = gdb.current_progspace()
+    return space.filename if space else None
+
+
+def _arch(inferior: gdb.Inferior) -> Arch:
+    name = inferior.architecture().name()
+    for arch in ARCHES:
+        if name == arch.gdb_name:
+            return arch
+    known = " and ".join(arch.name for arch in ARCHES)
+    raise Problem(f"this program's CPU is {name}; gdbext knows {known} alone")
+
+
+def _core_path(inferior: gdb.Inferior) -> str:
+    """GDB 18 has gdb.Inferior.corefile; older ones say it in the text of `info target` alone."""
+    corefile = getattr(inferior, "corefile", None)
+    if corefile is not None:
+        return str(corefile.filename)
+    text = gdb.execute("info target", to_string=True)
+    match = re.search(r"core dump file:\n\t`(.*?)', file type ", text, re.DOTALL)
+    if match is None:
+        raise Problem("GDB does not say which core file it has open")
+    return match.group(1)

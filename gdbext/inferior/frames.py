@@ -1,0 +1,176 @@
+"""Threads, frames, registers and the signal of a stop; a selection is always restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import gdb
+
+from gdbext.elf.arch import Arch
+from gdbext.linker.tables import Definition
+from gdbext.linker.threads import Thread
+
+_MOST_THREADS = 10_000
+
+
+def read_threads(inferior: gdb.Inferior, arch: Arch) -> Sequence[Thread]:
+    """Every thread with its SP and TP; the selected thread and frame stay selected."""
+    selected: gdb.InferiorThread | None = gdb.selected_thread()
+    if selected is None:
+        return ()
+    frame = selected_frame()
+    try:
+        return tuple(
+            _thread(arch, thread)
+            for thread in sorted(inferior.threads(), key=lambda t: t.num)[:_MOST_THREADS]
+            if thread.is_valid()
+        )
+    finally:
+        selected.switch()
+        if frame is not None and frame.is_valid():
+            frame.select()
+
+
+def register(name: str) -> int | None:
+    """A register of the selected frame, unsigned; None when it is not available."""
+    frame = selected_frame()
+    return _register(frame, name) if frame is not None else None
+
+
+def read_frames(most: int) -> list[Frame]:
+    """The frames of the selected thread, innermost first, at most `most`."""
+    found: list[Frame] = []
+    try:
+        frame: gdb.Frame | None = gdb.newest_frame()
+        while frame is not None and len(found) < most:
+            found.append(_frame(frame, found[-1] if found else None))
+            frame = frame.older()
+    except gdb.error:
+        pass  # the stack is damaged from here on: GDB cannot unwind further
+    return found
+
+
+def function_at(address: int) -> Definition | None:
+    """The function at an address by debug info, which may know what no symbol table does."""
+    try:
+        block = gdb.block_for_pc(address)
+    except (gdb.error, RuntimeError):
+        return None
+    while block is not None and block.function is None:
+        block = block.superblock
+    if block is None or block.function is None:
+        return None
+    return Definition(block.function.linkage_name, address - block.start)
+
+
+class Signal(NamedTuple):
+    """The siginfo of a stop: `address` is si_addr, where the kind of signal has one."""
+
+    code: int
+    address: int | None
+
+
+def signal_info() -> Signal | None:
+    """siginfo(5) of the selected thread; None where the target does not tell (qemu-user 7.2)."""
+    info = gdb.convenience_variable("_siginfo")
+    if info is None:
+        return None
+    try:
+        code = int(info["si_code"])
+        address = int(info["_sifields"]["_sigfault"]["si_addr"]) & (1 << 64) - 1
+    except gdb.error:
+        return None
+    return Signal(code, address)
+
+
+def instruction_at(pc: int) -> str | None:
+    """The instruction at `pc` in AT&T syntax (x86-64) or the CPU's only one (ARM64)."""
+    frame = selected_frame()
+    if frame is None:
+        return None
+    flavor = gdb.parameter("disassembly-flavor") if _has_flavor() else None
+    try:
+        if flavor not in (None, "att"):
+            gdb.execute("set disassembly-flavor att", to_string=True)
+        return str(frame.architecture().disassemble(pc)[0]["asm"])
+    except gdb.error:
+        return None
+    finally:
+        if flavor not in (None, "att"):
+            gdb.execute(f"set disassembly-flavor {flavor}", to_string=True)
+
+
+def _has_flavor() -> bool:
+    """GDBs for ARM64 alone have no such setting."""
+    try:
+        gdb.parameter("disassembly-flavor")
+    except RuntimeError:
+        return False
+    return True
+
+
+def demangle(name: str) -> str:
+    """A C++, Rust or D name as people write it; the name itself when it is not mangled."""
+    if not name.startswith(("_Z", "_R", "_D")):
+        return name
+    try:
+        return gdb.execute(f"demangle -- {name}", to_string=True).strip() or name
+    except gdb.error:
+        return name
+
+
+class Frame(NamedTuple):
+    """One frame. `lookup` is an address inside the call, since a return address may already be
+    behind the function; `file` and `line` are None without debug info."""
+
+    level: int
+    pc: int
+    lookup: int
+    function: str | None
+    file: str | None
+    line: int | None
+
+
+def _frame(frame: gdb.Frame, inner: Frame | None) -> Frame:
+    pc = int(frame.pc())
+    # A frame that a signal interrupted is at its very PC, as the innermost one is.
+    newer = frame.newer()
+    exact = newer is None or newer.type() == gdb.SIGTRAMP_FRAME
+    place = frame.find_sal()
+    symtab = place.symtab
+    return Frame(
+        level=inner.level + 1 if inner else 0,
+        pc=pc,
+        lookup=pc if exact else pc - 1,
+        function=frame.name(),
+        file=symtab.fullname() if symtab else None,
+        line=place.line if symtab else None,
+    )
+
+
+def selected_frame() -> gdb.Frame | None:
+    """The selected frame, None when there is none."""
+    try:
+        return gdb.selected_frame()
+    except gdb.error:
+        return None
+
+
+def _register(frame: gdb.Frame, name: str) -> int | None:
+    try:
+        return int(frame.read_register(name)) & (1 << 64) - 1
+    except (gdb.error, ValueError):
+        return None  # this CPU or stub does not have it, or its value was not saved
+
+
+def _thread(arch: Arch, thread: gdb.InferiorThread) -> Thread:
+    thread.switch()
+    frame = gdb.newest_frame()
+    pointers = (_register(frame, name) for name in arch.thread_pointers)
+    return Thread(
+        number=thread.num,
+        lwp=thread.ptid[1],
+        stack_pointer=_register(frame, arch.sp) or 0,
+        thread_pointer=next((p for p in pointers if p), None),
+    )

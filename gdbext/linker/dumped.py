@@ -1,0 +1,117 @@
+"""The memory of a core: what was dumped, and what files that are known to match can add.
+
+The kernel leaves file-backed memory that nobody wrote out of a core (core(5)), so most code and
+symbol tables are in the files alone. A file may be another build by now: it is used only if the
+bytes that the core does hold are the file's own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from gdbext.elf.core import Core, MappedFile
+from gdbext.elf.file import ElfFile, FileData
+from gdbext.elf.image import PF_W, Image
+from gdbext.elf.problem import Unreadable
+from gdbext.elf.reader import PAGE
+
+
+class _Backing(NamedTuple):
+    start: int
+    end: int
+    data: FileData
+    offset: int
+
+
+class DumpedMemory:
+    """Implements Memory over a core and the files of its mappings.
+
+    `candidates(path)` yields the files that may be the one mapped as `path`.
+    """
+
+    def __init__(self, core: Core, candidates: Callable[[str], Iterator[FileData]]) -> None:
+        self._core = core
+        self._candidates = candidates
+        self._files = sorted(core.files)
+        self._starts = [f.start for f in self._files]
+        self._matching: dict[tuple[str, int], FileData | None] = {}
+        self._backings: list[_Backing] = []
+
+    def read(self, address: int, size: int) -> bytes:
+        dumped = self._core.read(address, size)
+        if dumped is not None:
+            return dumped
+        parts = []
+        while size > 0:
+            part = self._read_here(address, size)
+            parts.append(part)
+            address, size = address + len(part), size - len(part)
+        return b"".join(parts)
+
+    def _read_here(self, address: int, size: int) -> bytes:
+        """As many bytes from `address` on as one source has, at least one."""
+        load = self._core.load_at(address)
+        dumped = min(size, load.filesz - (address - load.vaddr)) if load else 0
+        if dumped > 0:
+            data = self._core.read(address, dumped)
+            if data is None:
+                raise Unreadable(address, size, "are missing: the core is truncated")
+            return data
+        size = min(size, load.vaddr + load.memsz - address) if load else size
+        backing = self._backing(address)
+        if backing is None:
+            raise Unreadable(address, size, "are not in the core")
+        start = backing.offset + address - backing.start
+        data = bytes(backing.data[start : start + min(size, backing.end - address)])
+        if not data:
+            raise Unreadable(address, size, "are past the end of the file")
+        return data
+
+    def _backing(self, address: int) -> _Backing | None:
+        for backing in self._backings:
+            if backing.start <= address < backing.end:
+                return backing
+        place = bisect_right(self._starts, address) - 1
+        if place < 0 or address >= self._files[place].end:
+            return None
+        mapping = self._files[place]
+        data = self._file_of(place)
+        return _Backing(mapping.start, mapping.end, data, mapping.offset) if data else None
+
+    def _file_of(self, place: int) -> FileData | None:
+        """The file of a mapping, if its first page is the one in the core."""
+        path = self._files[place].path
+        while place > 0 and self._files[place].offset and self._files[place - 1].path == path:
+            place -= 1
+        first = self._files[place]
+        key = path, first.start
+        if key not in self._matching:
+            self._matching[key] = self._find_matching(first)
+        return self._matching[key]
+
+    def _find_matching(self, first: MappedFile) -> FileData | None:
+        load = self._core.load_at(first.start)
+        size = min(load.filesz, PAGE) if load else 0
+        header = self._core.read(first.start, size) if size else None
+        for data in self._candidates(first.path) if header else ():
+            if data[first.offset : first.offset + size] == header:
+                return data
+        return None
+
+    def has_matching_file(self, address: int) -> bool | None:
+        """Whether the file mapped at `address` is on disk as it was; None where no note tells."""
+        place = bisect_right(self._starts, address) - 1
+        if place < 0 or address >= self._files[place].end:
+            return None
+        return self._file_of(place) is not None
+
+    def back_with_file(self, image: Image, file: ElfFile) -> None:
+        """Let the read-only segments of `image` be read from `file`, which is known to match."""
+        for segment in image.loads:
+            if not segment.flags & PF_W:
+                start = image.bias + segment.vaddr
+                self._backings.append(
+                    _Backing(start, start + segment.filesz, file.data, segment.offset)
+                )

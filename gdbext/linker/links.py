@@ -1,0 +1,112 @@
+"""What `plug-links` shows of each module, gathered from the linker's state."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gdbext.elf.notes import read_build_id
+from gdbext.linker.disk import OnDisk, on_disk
+from gdbext.linker.environment import initial_environment
+from gdbext.linker.loading import binding, deepbind, nodelete, opener, relro
+from gdbext.linker.modules import Linker, Module
+from gdbext.linker.process import Process, Region
+from gdbext.linker.search import read_cache, search_rule
+
+NO_LAYOUT = "this dynamic linker's private fields could not be located"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One module as plug-links shows it; None is unknown, `reasons` says why by field name."""
+
+    module: Module
+    is_global: bool | None
+    deepbind: bool | None
+    open_count: int | None
+    nodelete: bool | None
+    binding: str | None
+    relro: str | None
+    build_id: str | None
+    needed_by: tuple[str, ...]
+    opened_by: str | None
+    tls_module_id: int | None
+    on_disk: OnDisk
+    search: tuple[str | None, str] | None
+    reasons: dict[str, str]
+
+
+def describe_links(
+    process: Process,
+    linker: Linker,
+    modules: Sequence[Module],
+    local_path: Callable[[str], str],
+    search: bool,
+) -> list[Link]:
+    """A Link for each of `modules`; `search` adds the rule by which each file was found."""
+    environment = initial_environment(process) if search else None
+    cache = read_cache(local_path("/etc/ld.so.cache")) if search else {}
+    find_region = region_finder(process.regions())
+    links = []
+    for module in modules:
+        rule = None
+        if search:
+            rule = search_rule(process.memory, linker, module, environment, cache)
+        links.append(_describe(process, linker, module, find_region, local_path, rule))
+    return links
+
+
+def region_finder(regions: Sequence[Region]) -> Callable[[int], Region | None]:
+    """A function from an address to the region that holds it."""
+    starts = [region.start for region in regions]
+
+    def find(address: int) -> Region | None:
+        place = bisect_right(starts, address) - 1
+        return regions[place] if place >= 0 and address < regions[place].end else None
+
+    return find
+
+
+def _describe(
+    process: Process,
+    linker: Linker,
+    module: Module,
+    find_region: Callable[[int], Region | None],
+    local_path: Callable[[str], str],
+    search: tuple[str | None, str] | None,
+) -> Link:
+    image, private = module.image, module.private
+    reasons: dict[str, str] = {}
+    bound = None
+    if image is not None:
+        bound, why = binding(process.memory, image)
+        if why:
+            reasons["binding"] = why
+    elif module.problem:
+        reasons.update(dict.fromkeys(("binding", "relro", "build_id"), module.problem))
+    if private is None:
+        # ld.so's entry in another namespace stands for the real one and has no fields of its own
+        why = NO_LAYOUT if linker.layout is None else "this entry is a proxy of another one"
+        reasons.update(dict.fromkeys(("global", "open_count", "tls_module_id"), why))
+    region = find_region(image.start) if image else None
+    disk = on_disk(process, module, region, local_path)
+    if disk.reason:
+        reasons["file"] = disk.reason
+    opened_by = opener(linker, module)
+    return Link(
+        module=module,
+        is_global=private.is_global if private else None,
+        deepbind=deepbind(process.memory, linker, module),
+        open_count=private.open_count if private else None,
+        nodelete=nodelete(module),
+        binding=bound,
+        relro=relro(image) if image else None,
+        build_id=read_build_id(process.memory, image) if image else None,
+        needed_by=tuple(linker.modules[i].path for i in module.needed_by),
+        opened_by=opened_by.path if opened_by else None,
+        tls_module_id=private.tls_modid or None if private else None,
+        on_disk=disk,
+        search=search,
+        reasons=reasons,
+    )

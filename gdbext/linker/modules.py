@@ -1,0 +1,246 @@
+"""The modules of a process: each link_map with its image, its private fields and its kind."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from gdbext.elf.core import decode_path
+from gdbext.elf.image import DT_NEEDED, DT_SONAME, DT_STRTAB, Image, Segment, read_image
+from gdbext.elf.problem import Problem, Unreadable
+from gdbext.elf.reader import Memory, read_string
+from gdbext.linker.images import linker_image, main_image, read_images
+from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
+from gdbext.linker.private import LT_LOADED, Layout, Private, read_names, read_private
+from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process
+from gdbext.linker.rendezvous import NOT_STARTED, find_r_debug
+
+MAIN, NEEDED, PRELOADED, DLOPENED, LINKER, VDSO = (
+    "main", "needed", "preloaded", "dlopened", "linker", "vdso",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Module:
+    """One link_map entry. `path` is resolved, `name` is l_name; both may hold any character."""
+
+    map: LinkMap
+    namespace: int
+    path: str
+    name: str
+    kind: str
+    image: Image | None
+    private: Private | None
+    soname: str | None
+    needed: tuple[str, ...]
+    needed_by: tuple[int, ...]
+    problem: str | None
+
+    @property
+    def bias(self) -> int:
+        return self.map.l_addr
+
+
+@dataclass(frozen=True)
+class Linker:
+    """The dynamic linker's state: namespaces, and their modules in order.
+
+    `unlisted` holds images that no chain names (a vDSO). `layout` is None when the private
+    fields could not be located (musl has none); `problems` says what could not be read.
+    """
+
+    namespaces: tuple[Namespace, ...]
+    modules: tuple[Module, ...]
+    unlisted: tuple[Module, ...]
+    layout: Layout | None
+    problems: tuple[str, ...]
+
+    def first(self, namespace: int) -> Module:
+        """The first module of a namespace: its searchlist is that namespace's global scope."""
+        return self._first[namespace]
+
+    @cached_property
+    def _first(self) -> dict[int, Module]:
+        return {m.namespace: m for m in reversed(self.modules)}
+
+    @cached_property
+    def by_map(self) -> dict[int, Module]:
+        """Modules by the address of their link_map."""
+        return {m.map.address: m for m in self.modules}
+
+    @cached_property
+    def _segments(self) -> tuple[list[int], list[tuple[int, Module, Segment]]]:
+        rows = []
+        for module in (*self.modules, *self.unlisted):
+            # ld.so in another namespace is the same memory; its own entry stands for it.
+            if module.image is None or (module.kind == LINKER and module.namespace):
+                continue
+            bias = module.image.bias
+            for segment in module.image.loads:
+                start = bias + segment.vaddr
+                rows.append((start, bias + segment.vaddr + segment.memsz, module, segment))
+        rows.sort(key=lambda row: row[0])
+        return [row[0] for row in rows], [row[1:] for row in rows]
+
+    def find(self, address: int) -> tuple[Module, Segment] | None:
+        """The module and segment that hold `address`."""
+        starts, rows = self._segments
+        place = bisect_right(starts, address) - 1
+        if place < 0:
+            return None
+        end, module, segment = rows[place]
+        return (module, segment) if address < end else None
+
+    def owner(self, address: int) -> Module | None:
+        """The module that holds `address`."""
+        found = self.find(address)
+        return found[0] if found else None
+
+
+def read_linker(process: Process) -> Linker:
+    """Read every namespace and module; raises Problem when there is no link_map chain."""
+    main, problem = main_image(process)
+    try:
+        r_debug = find_r_debug(process, main)
+    except Problem as error:
+        raise (problem or error) from None
+    linker = linker_image(process)
+    namespaces = read_namespaces(process.memory, r_debug, linker)
+    if not namespaces:
+        raise Problem(NOT_STARTED)
+    maps = [(m, n.index) for n in namespaces for m in n.maps]
+    images, layout = read_images(process, main, maps)
+    modules = _describe(process, maps, images, layout)
+    problems = tuple(text for n in namespaces for text in n.damage)
+    return Linker(tuple(namespaces), modules, _unlisted(process, modules), layout, problems)
+
+
+def _describe(
+    process: Process,
+    maps: Sequence[tuple[LinkMap, int]],
+    images: dict[int, Image | Problem],
+    layout: Layout | None,
+) -> tuple[Module, ...]:
+    modules: list[Module] = []
+    for link_map, namespace in maps:
+        found = images[link_map.address]
+        problem = None
+        image = None
+        if isinstance(found, Problem):
+            problem = str(found)
+        else:
+            image = found
+        private = read_private(process.memory, layout, link_map.address) if layout else None
+        if private is not None and private.real != link_map.address:
+            private = None  # a proxy has nothing of its own
+        soname, needed = _names(process.memory, image)
+        name = decode_path(link_map.l_name) if link_map.l_name is not None else "?"
+        path = _resolve_path(process, name, image, first=not modules)
+        modules.append(
+            Module(link_map, namespace, path, name, "", image, private, soname, needed, (), problem)
+        )
+    needed_by = _who_needs(process.memory, modules)
+    return tuple(
+        replace(m, needed_by=needed_by[i], kind=_kind(process, m, i, needed_by[i]))
+        for i, m in enumerate(modules)
+    )
+
+
+def _names(memory: Memory, image: Image | None) -> tuple[str | None, tuple[str, ...]]:
+    """(soname, DT_NEEDED names)."""
+    strings = image.pointer(DT_STRTAB) if image else None
+    if image is None or strings is None:
+        return None, ()
+    soname: str | None = None
+    needed: list[str] = []
+    for tag, value in image.dynamic:
+        if tag in (DT_NEEDED, DT_SONAME):
+            try:
+                text = decode_path(read_string(memory, strings + value))
+            except Unreadable:
+                continue
+            if tag == DT_SONAME:
+                soname = text
+            else:
+                needed.append(text)
+    return soname, tuple(needed)
+
+
+def _resolve_path(process: Process, name: str, image: Image | None, first: bool) -> str:
+    """An absolute path where one can be had: ld.so's names may be empty or relative."""
+    if name.startswith("/") or (image is not None and not first and _is_vdso(process, image)):
+        return name
+    for region in process.regions() if image else ():
+        if image and region.start <= image.start < region.end and region.path:
+            return region.path if region.path.startswith("/") else name
+    if first:
+        return process.main_path() or name
+    return name
+
+
+def _is_vdso(process: Process, image: Image) -> bool:
+    return process.auxv.get(AT_SYSINFO_EHDR) == image.start
+
+
+def _who_needs(memory: Memory, modules: Sequence[Module]) -> list[tuple[int, ...]]:
+    """For each module the indices of those whose DT_NEEDED it satisfies.
+
+    A name means the module with that soname or file name; failing that, one that ld.so has
+    under that name in l_libname (glibc, elf/dl-load.c, _dl_name_match_p).
+    """
+    named: dict[tuple[int, str], int] = {}
+    for index, module in enumerate(modules):
+        for name in (module.soname, os.path.basename(module.path)):
+            if name:
+                named.setdefault((module.namespace, name), index)
+    wanted = {(m.namespace, name) for m in modules for name in m.needed}
+    if wanted - named.keys():
+        for index, module in enumerate(modules):
+            for raw in read_names(memory, module.private) if module.private else ():
+                named.setdefault((module.namespace, decode_path(raw)), index)
+    found: list[list[int]] = [[] for _ in modules]
+    for index, module in enumerate(modules):
+        for name in dict.fromkeys(module.needed):
+            target = named.get((module.namespace, name))
+            if target is not None and target != index:
+                found[target].append(index)
+    return [tuple(indices) for indices in found]
+
+
+def _kind(process: Process, module: Module, index: int, needed_by: tuple[int, ...]) -> str:
+    image = module.image
+    if index == 0:
+        return MAIN
+    if image is not None and _is_vdso(process, image):
+        return VDSO
+    if image is not None and _is_linker(process, image):
+        return LINKER
+    private = module.private
+    if private is None:
+        return NEEDED if needed_by else DLOPENED
+    if private.type == LT_LOADED:
+        return NEEDED if needed_by and not private.open_count else DLOPENED
+    return NEEDED if needed_by else PRELOADED
+
+
+def _is_linker(process: Process, image: Image) -> bool:
+    """ld.so by AT_BASE; run as a program, it is what AT_ENTRY names."""
+    base = process.auxv.get(AT_BASE)
+    if base:
+        return image.start <= base < image.end
+    return image.load_at(process.auxv.get(AT_ENTRY, 0)) is not None
+
+
+def _unlisted(process: Process, modules: Sequence[Module]) -> tuple[Module, ...]:
+    start = process.auxv.get(AT_SYSINFO_EHDR)
+    if not start or any(m.image and m.image.start == start for m in modules):
+        return ()
+    try:
+        image = read_image(process.memory, start)
+    except Problem:
+        return ()
+    link_map = LinkMap(0, image.bias, b"[vdso]", image.dynamic_address or 0, 0, 0)
+    return (Module(link_map, 0, "[vdso]", "[vdso]", VDSO, image, None, None, (), (), None),)

@@ -1,0 +1,226 @@
+"""What lies at an address: module, segment, section, symbol, slot, PLT stub, TLS, stack, heap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from gdbext.elf.arch import Arch
+from gdbext.elf.image import PF_X, Segment
+from gdbext.elf.problem import Unreadable
+from gdbext.elf.reader import read_word
+from gdbext.linker.got import Slot, read_slots
+from gdbext.linker.links import region_finder
+from gdbext.linker.modules import VDSO, Linker, Module
+from gdbext.linker.process import Process, Region
+from gdbext.linker.tables import Definition, TableSet
+from gdbext.linker.threads import Thread, TlsBlock, tls_blocks
+
+_NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
+_ARENA = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c on 64-bit machines
+_NEAR_STACK = 1 << 20
+
+
+class Place(NamedTuple):
+    """What lies at `address`. `kind` is module, tls, stack, below-stack, heap, anonymous, file,
+    null, unmapped or unknown; fields that do not apply are None."""
+
+    address: int
+    kind: str
+    module: Module | None = None
+    segment: Segment | None = None
+    section: str | None = None
+    definition: Definition | None = None
+    slot: Slot | None = None
+    stub: Slot | None = None
+    tls: TlsBlock | None = None
+    thread: Thread | None = None
+    region: Region | None = None
+
+
+@dataclass(frozen=True)
+class Map:
+    """The address space of one stopped process, read as far as questions need it.
+
+    `threads` gives its threads; `function` may know a name that only debug info has.
+    """
+
+    process: Process
+    arch: Arch
+    linker: Linker | None
+    tables: TableSet
+    threads: Callable[[], Sequence[Thread]]
+    function: Callable[[int], Definition | None]
+    _slots: dict[int, list[Slot]] = field(default_factory=dict)
+
+    def place(self, address: int) -> Place:
+        """What lies at `address`."""
+        if address < _NULL_PAGE and self._find_module(address) is None:
+            return Place(address, "null")
+        found = self._find_module(address)
+        if found is not None:
+            return self._in_module(address, *found)
+        for block in self._tls_blocks:
+            if block.start <= address < block.end:
+                region = self._find_region(address)
+                return Place(address, "tls", block.module, tls=block, region=region)
+        return self._outside(address)
+
+    def slots(self, module: Module) -> list[Slot]:
+        """The slots of one module, read once."""
+        key = module.map.address
+        if key not in self._slots and self.linker is not None:
+            found = read_slots(self.process.memory, self.arch, self.linker, self.tables, [module])
+            self._slots[key] = found[0].slots if found else []
+        return self._slots.get(key, [])
+
+    def slot_at(self, address: int) -> tuple[Module, Slot] | None:
+        """The slot at `address` and the module that it belongs to."""
+        found = self._find_module(address)
+        if found is None:
+            return None
+        slot = next((s for s in self.slots(found[0]) if s.address == address), None)
+        return (found[0], slot) if slot else None
+
+    def stub_at(self, module: Module, address: int) -> Slot | None:
+        """The slot that the PLT entry around `address` jumps through.
+
+        An entry has 16 bytes, 24 on ARM64 with BTI; whatever decodes as one must lead to a
+        slot that the module's relocations name.
+        """
+        for start in range(address, address - 24, -1):
+            try:
+                code = self.process.memory.read(start, 24)
+            except Unreadable:
+                break
+            target = self.arch.stub_slot(code, start)
+            if target is not None:
+                found = next((s for s in self.slots(module) if s.address == target), None)
+                if found is not None:
+                    return found
+        return None
+
+    def _find_module(self, address: int) -> tuple[Module, Segment] | None:
+        return self.linker.find(address) if self.linker else None
+
+    def _in_module(self, address: int, module: Module, segment: Segment) -> Place:
+        definition = self.tables.name(module, address) or self.function(address)
+        slot = stub = None
+        if segment.flags & PF_X:
+            if definition is None and module.kind != VDSO:
+                stub = self.stub_at(module, address)
+        else:
+            slot = next(
+                (s for s in self.slots(module) if s.address <= address < s.address + 8), None
+            )
+        return Place(
+            address,
+            "module",
+            module,
+            segment,
+            self._section(module, address),
+            definition,
+            slot,
+            stub,
+            region=self._find_region(address),
+        )
+
+    def _section(self, module: Module, address: int) -> str | None:
+        file = self.tables.file_of(module)
+        place = address - module.bias
+        for section in file.sections() if file else ():
+            # SHF_ALLOC is 2; .tbss (SHF_TLS 0x400, SHT_NOBITS 8) has an address but no memory
+            in_memory = section.flags & 2 and not (section.flags & 0x400 and section.type == 8)
+            if in_memory and section.address <= place < section.address + section.size:
+                return section.name
+        return None
+
+    def _outside(self, address: int) -> Place:
+        region = self._find_region(address)
+        if region is None:
+            if not self.process.regions():
+                return self._without_regions(address)
+            above = self._next_region(address)
+            if above is not None and above.start - address <= _NEAR_STACK:
+                thread = self._stack_of(above)
+                if thread is not None:
+                    return Place(address, "below-stack", thread=thread, region=above)
+            return Place(address, "unmapped")
+        thread = self._stack_of(region)
+        if thread is not None or region.path == "[stack]":
+            return Place(address, "stack", thread=thread, region=region)
+        above = self._next_region(address)
+        if region.flags == 0 and above is not None and above.start == region.end:
+            thread = self._stack_of(above)  # a guard page
+            if thread is not None:
+                return Place(address, "below-stack", thread=thread, region=above)
+        if self._is_heap(region):
+            return Place(address, "heap", region=region)
+        kind = "file" if region.path and region.path.startswith("/") else "anonymous"
+        return Place(address, kind, region=region)
+
+    def _without_regions(self, address: int) -> Place:
+        """Where nobody lists the mappings, a stack is what is near a stack pointer."""
+        for thread in self.threads():
+            if 0 <= address - thread.stack_pointer < _NEAR_STACK:
+                return Place(address, "stack", thread=thread)
+        try:
+            self.process.memory.read(address, 1)
+        except Unreadable:
+            return Place(address, "unmapped")
+        return Place(address, "unknown")
+
+    @cached_property
+    def _regions(self) -> Callable[[int], Region | None]:
+        return region_finder(self.process.regions())
+
+    def _find_region(self, address: int) -> Region | None:
+        return self._regions(address)
+
+    def _next_region(self, address: int) -> Region | None:
+        return next((r for r in self.process.regions() if r.start > address), None)
+
+    def _stack_of(self, region: Region) -> Thread | None:
+        """The thread whose SP is in `region`, or at its lower edge after an overflow."""
+        for thread in self.threads():
+            if region.start - _NEAR_STACK <= thread.stack_pointer < region.end and (
+                self._find_region(thread.stack_pointer) in (region, None)
+            ):
+                return thread
+        return None
+
+    @cached_property
+    def _tls_blocks(self) -> list[TlsBlock]:
+        if self.linker is None:
+            return []
+        return list(tls_blocks(self.process.memory, self.arch, self.linker, self.threads()))
+
+    def _is_heap(self, region: Region) -> bool:
+        """`[heap]`; in a core, what ends at the program break, or an arena of malloc."""
+        if region.path is not None:
+            return region.path == "[heap]"
+        limit = self._program_break
+        if limit is not None and region.start < limit <= region.end:
+            return True
+        if region.start % _ARENA:
+            return False
+        try:
+            arena = read_word(self.process.memory, region.start)  # heap_info.ar_ptr
+        except Unreadable:
+            return False
+        return region.start < arena < region.start + 4096
+
+    @cached_property
+    def _program_break(self) -> int | None:
+        """`__curbrk`, which libc.so.6 exports."""
+        for module in self.linker.modules if self.linker else ():
+            tables = self.tables.of(module)
+            address = tables.address_of("__curbrk") if tables else None
+            if address is not None:
+                try:
+                    return read_word(self.process.memory, address)
+                except Unreadable:
+                    return None
+        return None

@@ -1,0 +1,26 @@
+"""Choosing modules by what a user types."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from gdbext.elf.problem import Problem
+from gdbext.linker.modules import Linker, Module
+
+
+def select_modules(linker: Linker, wanted: str) -> list[Module]:
+    """The modules that `wanted` names: a whole path or file name before any part of a path.
+
+    Raises Problem when there is none.
+    """
+    rules: tuple[Callable[[Module], bool], ...] = (
+        lambda m: wanted in (m.path, m.name),
+        lambda m: wanted in (os.path.basename(m.path), m.soname),
+        lambda m: wanted in m.path,
+    )
+    for matches in rules:
+        found = [m for m in linker.modules if matches(m)]
+        if found:
+            return found
+    raise Problem(f"no loaded module has {wanted!r} in its path; plug-links lists them")

@@ -1,0 +1,115 @@
+"""The symbol tables of loaded modules, each read once, and names for addresses from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from gdbext.elf.file import ElfFile
+from gdbext.elf.image import Image
+from gdbext.elf.problem import Problem
+from gdbext.elf.reader import Memory
+from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
+from gdbext.elf.versions import NO_VERSIONS, Versions, read_versions
+from gdbext.linker.modules import Module
+
+
+class Definition(NamedTuple):
+    """A name for an address: symbol and offset in bytes."""
+
+    symbol: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.symbol}+{self.offset:#x}" if self.offset else self.symbol
+
+
+@dataclass(frozen=True)
+class Tables:
+    """One module's tables. Reading them may raise Problem: damaged, or not in a core."""
+
+    memory: Memory
+    image: Image
+    file: Callable[[], ElfFile | None]
+
+    @cached_property
+    def symbols(self) -> SymbolTable:
+        """.dynsym."""
+        return read_dynamic_symbols(self.memory, self.image)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Versions of .dynsym; none when the version tables are damaged."""
+        symbols = self.symbols
+        try:
+            return read_versions(self.memory, self.image, symbols.count, symbols.strings)
+        except Problem:
+            return NO_VERSIONS
+
+    def address_of(self, name: str) -> int | None:
+        """The address of what .dynsym defines under `name`."""
+        try:
+            for index in self.symbols.indices_by_name.get(name.encode(), ()):
+                entry = self.symbols.entry(index)
+                if entry.shndx:
+                    return self.image.bias + entry.value
+        except Problem:
+            pass  # this module's tables are damaged or missing: it defines nothing to us
+        return None
+
+    @cached_property
+    def _full(self) -> SymbolTable | None:
+        """.symtab of the file on disk, if that is the one that was loaded."""
+        file = self.file()
+        return file.symbols() if file else None
+
+    def name(self, address: int, preferred: str | None = None) -> Definition | None:
+        """A name for an address of this module: `preferred` if it is one of its names."""
+        place = address - self.image.bias
+        try:
+            symbols = self.symbols
+            index = symbols.exports.get(place) if preferred is not None else None
+            if index is not None and preferred is not None:
+                if symbols.name(index) == preferred:
+                    return Definition(preferred, 0)
+                for alias in symbols.indices_by_name.get(preferred.encode(), ()):
+                    entry = symbols.entry(alias)
+                    if entry.shndx and entry.value == place:
+                        return Definition(preferred, 0)
+            found = _covering(symbols, place)
+        except Problem:
+            found = None
+        if found is None and self._full is not None:
+            found = _covering(self._full, place)
+        return found
+
+
+def _covering(table: SymbolTable, place: int) -> Definition | None:
+    found = table.at(place)
+    return Definition(table.name(found[0]), found[1]) if found else None
+
+
+@dataclass(frozen=True)
+class TableSet:
+    """The tables of every module, made when first asked for."""
+
+    memory: Memory
+    file_of: Callable[[Module], ElfFile | None]
+    _made: dict[int, Tables] = field(default_factory=dict)
+
+    def of(self, module: Module) -> Tables | None:
+        """The tables of a module, None when its image is unknown."""
+        if module.image is None:
+            return None
+        tables = self._made.get(module.image.start)
+        if tables is None:
+            tables = Tables(self.memory, module.image, lambda: self.file_of(module))
+            self._made[module.image.start] = tables
+        return tables
+
+    def name(self, module: Module, address: int, preferred: str | None = None) -> Definition | None:
+        """A name for an address in `module`."""
+        tables = self.of(module)
+        return tables.name(address, preferred) if tables else None

@@ -1,0 +1,18 @@
+"""Names from the program, made safe to print."""
+
+from __future__ import annotations
+
+
+def shown(text: str) -> str:
+    r"""`text` with surrogate-escaped bytes as \xNN: a string that every encoder takes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """`text` on one line of a terminal: control characters and what cannot be encoded escaped."""
+    if text.isprintable():
+        return text
+    text = shown(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

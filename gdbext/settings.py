@@ -1,0 +1,98 @@
+"""Every `set plug …`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import gdb
+
+# Called when `set plug stop-on-dlopen` has a new value.
+dlopen_listeners: list[Callable[[], None]] = []
+_PREFIX_HELP = "Settings of gdbext, which explains dynamic linking. See: help plug-links"
+
+
+class _SetPlug(gdb.Command):
+    __doc__ = _PREFIX_HELP
+
+    def __init__(self) -> None:
+        super().__init__("set plug", gdb.COMMAND_DATA, prefix=True)
+
+
+class _ShowPlug(gdb.Command):
+    __doc__ = _PREFIX_HELP
+
+    def __init__(self) -> None:
+        super().__init__("show plug", gdb.COMMAND_DATA, prefix=True)
+
+
+class StopOnSegv(gdb.Parameter):
+    """Explain a stop at SIGSEGV, SIGBUS, SIGILL, SIGABRT or SIGFPE with a crash report.
+
+    It adds a report to stops that GDB makes anyway; `handle SIGSEGV nostop pass` means no stop
+    and so no report."""
+
+    set_doc = "Set whether a crash report is printed when a signal stops the program."
+    show_doc = "Show whether a crash report is printed when a signal stops the program."
+
+    def __init__(self) -> None:
+        super().__init__("plug stop-on-segv", gdb.COMMAND_DATA, gdb.PARAM_BOOLEAN)
+        self.value = True
+
+    def get_show_string(self, value: str) -> str:
+        """For `show plug stop-on-segv`."""
+        return f"A crash report at SIGSEGV and its like is {value}."
+
+
+class StopOnDlopen(gdb.Parameter):
+    """Stop when a library is mapped and its constructors have not run.
+
+    on: for every library; off: never; anything else: a regular expression that the path of a
+    library that comes in must match. Libraries that the program starts with do not count."""
+
+    set_doc = "Set whether to stop when dlopen brings a library in: on, off or a REGEX."
+    show_doc = "Show whether to stop when dlopen brings a library in."
+
+    def __init__(self) -> None:
+        super().__init__("plug stop-on-dlopen", gdb.COMMAND_DATA, gdb.PARAM_STRING_NOESCAPE)
+        self.value = "off"
+        self._valid = "off"
+
+    def get_set_string(self) -> str:
+        """Check a new value; GDB has stored it already, so a bad one is taken back."""
+        text = str(self.value or "off").strip()
+        try:
+            re.compile(text)
+        except re.error as error:
+            self.value = self._valid
+            raise gdb.GdbError(
+                f"set plug stop-on-dlopen: {text!r} is no regular expression: {error}"
+            ) from error
+        self.value = self._valid = text
+        for listener in dlopen_listeners:
+            listener()
+        return ""
+
+    def get_show_string(self, value: str) -> str:
+        """For `show plug stop-on-dlopen`."""
+        meaning = {"on": "for every library", "off": "never"}.get(value, "where the path matches")
+        return f"Stopping at a dlopen is {value!r}: {meaning}."
+
+
+def register() -> None:
+    """Make every setting known to GDB."""
+    dlopen_listeners.clear()
+    _SetPlug()
+    _ShowPlug()
+    StopOnSegv()
+    StopOnDlopen()
+
+
+def stop_on_segv() -> bool:
+    """`set plug stop-on-segv`."""
+    return bool(gdb.parameter("plug stop-on-segv"))
+
+
+def stop_on_dlopen() -> str:
+    """`set plug stop-on-dlopen`: on, off, or a regular expression."""
+    return str(gdb.parameter("plug stop-on-dlopen") or "off")

@@ -1,0 +1,55 @@
+"""What happens by itself when the program stops."""
+
+from __future__ import annotations
+
+import sys
+
+import gdb
+
+from gdbext import settings
+
+_connected: list[gdb.EventRegistry[gdb.StopEvent]] = []  # GDB 13 chokes on a double disconnect
+
+
+def connect() -> None:
+    """Listen to GDB's stops, and to the setting that needs more than that."""
+    gdb.events.stop.connect(_on_stop)
+    _connected.append(gdb.events.stop)
+    settings.dlopen_listeners.append(update_dlopen_stop)
+
+
+def disconnect() -> None:
+    """Undo connect(); harmless without one."""
+    if "gdbext.stops.dlopen" in sys.modules:
+        sys.modules["gdbext.stops.dlopen"].disarm()
+    while _connected:
+        _connected.pop().disconnect(_on_stop)
+    settings.dlopen_listeners.clear()
+
+
+def update_dlopen_stop() -> None:
+    """`set plug stop-on-dlopen` has a new value."""
+    if settings.stop_on_dlopen() == "off" and "gdbext.stops.dlopen" not in sys.modules:
+        return  # it never was on
+    from gdbext.stops import dlopen
+
+    dlopen.update(settings.stop_on_dlopen())
+
+
+def _on_stop(event: gdb.StopEvent) -> None:
+    if not isinstance(event, gdb.SignalEvent) or not settings.stop_on_segv():
+        return
+    from gdbext.findings.signals import REPORTED
+
+    if event.stop_signal not in REPORTED:
+        return
+    from gdbext.elf.problem import Problem
+    from gdbext.inferior import Inferior
+    from gdbext.stops.crash import read_crash, report, use_color
+
+    try:
+        crash = read_crash(Inferior(), event.stop_signal)
+    except Problem as problem:
+        gdb.write(f"[gdbext] no report on this {event.stop_signal}: {problem}\n")
+        return
+    gdb.write("".join(line + "\n" for line in report(crash, use_color())))

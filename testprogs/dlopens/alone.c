@@ -1,0 +1,7 @@
+/* A plugin that nobody calls. */
+int alone(void);
+
+int alone(void)
+{
+    return 1;
+}

@@ -1,0 +1,15 @@
+/* The library that lives in memory only. */
+#include <stdlib.h>
+
+int plugin_run(void);
+int never(void);
+
+int plugin_run(void)
+{
+    return abs(-3) - 3;
+}
+
+int never(void)
+{
+    return rand();
+}

@@ -1,0 +1,192 @@
+# The rows: what each scenario is made of. Used by Makefile, which sets SET, CPU, LIBC, CC and CXX.
+#
+#   $(call lib,SCENARIO,OUTPUT,SOURCES,FLAGS,LIBRARIES)   a shared library
+#   $(call exe,SCENARIO,OUTPUT,SOURCES,FLAGS,LIBRARIES)   a program
+#   $(call host,SCENARIO,FLAGS)                           common/host.c, as SCENARIO/host
+# LIBRARIES are names of other outputs of the scenario. FLAGS come last, so they win.
+
+OUT := build/$(SET)
+WARNINGS := -Wall -Wextra
+CFLAGS := -std=gnu11 -O0 -g $(WARNINGS)
+CXXFLAGS := -std=gnu++17 -O0 -g $(WARNINGS)
+# Distributions differ in what their compilers do unasked (Debian and Ubuntu: -z now, -fcf-protection);
+# these say what is meant, and a row may say otherwise.
+PLAIN_x86_64 := -fcf-protection=none
+PLAIN_aarch64 := -mbranch-protection=none
+# -fno-builtin: abs(-3) is to be a call.
+PLAIN := $(PLAIN_$(CPU)) -fno-builtin -fno-stack-protector -U_FORTIFY_SOURCE
+LINK := -Wl,-z,lazy -Wl,-z,relro -Wl,-z,noexecstack -Wl,--hash-style=gnu
+# Not for static programs: glibc's static-pie start-up fails an assertion when there is a RUNPATH.
+ORIGIN := -Wl,-rpath,'$$ORIGIN'
+LIBS := -ldl -pthread
+
+.DELETE_ON_ERROR:
+.PHONY: all
+ifneq ($(words $(SET) $(CPU) $(LIBC) $(CC)),4)
+$(error run `make` in testprogs, not this file)
+endif
+
+# compiler,scenario,output,sources,flags,libraries
+define build
+ALL += $(OUT)/$2/$3
+ALL_$2 += $(OUT)/$2/$3
+$(OUT)/$2/$3: $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) $(addprefix $(OUT)/$2/,$6) \
+		$(wildcard $2/*.h $2/*.hpp) programs.mk
+	@mkdir -p $$(@D)
+	$1 $(PLAIN) $$(LINK) $(if $(findstring -static,$5),,$$(ORIGIN)) $5 -o $$@ $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) \
+		$(if $6,-L$(OUT)/$2 $(addprefix -l:,$6)) $(LIBS)
+endef
+lib = $(eval $(call build,$(CC) $(CFLAGS) -fPIC -shared -Wl$(comma)-soname$(comma)$(notdir $2),$1,$2,$3,$4,$5))
+# gcc takes the last of -pie and -no-pie, but -static-pie must stand alone.
+exe = $(eval $(call build,$(CC) $(CFLAGS) -fPIE $(if $(filter -static-pie,$4),,-pie),$1,$2,$3,$4,$5))
+host = $(call exe,$1,host,common/host.c,$2)
+cxxlib = $(eval $(call build,$(CXX) $(CXXFLAGS) -fPIC -shared -Wl$(comma)-soname$(comma)$(notdir $2),$1,$2,$3,$4,$5))
+cxxexe = $(eval $(call build,$(CXX) $(CXXFLAGS) -fPIE -pie,$1,$2,$3,$4,$5))
+comma := ,
+glibc = $(filter glibc,$(LIBC))
+all:
+
+# demo: a plugin host as people write them, and its bug
+ifneq ($(glibc),)
+$(call exe,demo,textpipe,textpipe.c,-Og -rdynamic)
+$(call lib,demo,plugins/libskip.so,skip.c,-Og)
+$(call lib,demo,plugins/libupper.so,upper.c,-Og)
+$(call lib,demo,plugins/libwords.so,words.c,-Og)
+endif
+
+# dlopens: every way to dlopen; dlopens is about lazy slots
+$(call exe,dlopens,host,host.c)
+$(call lib,dlopens,libdep.so,dep.c)
+$(call lib,dlopens,liblazy.so,user.c,,libdep.so)
+$(call lib,dlopens,libnow.so,user.c,,libdep.so)
+$(call lib,dlopens,libglobal.so,twin.c,-DOWN=1 -DCALLER=who)
+$(call lib,dlopens,liblate.so,twin.c,-DOWN=2 -DCALLER=late_calls_twin)
+$(call lib,dlopens,libdeep.so,twin.c,-DOWN=3 -DCALLER=deep_calls_twin)
+$(call lib,dlopens,libnodelete.so,alone.c)
+$(call lib,dlopens,libgone.so,alone.c)
+
+# namespaces: dlmopen (glibc alone has it)
+ifneq ($(glibc),)
+$(call exe,namespaces,host,host.c)
+$(call lib,namespaces,libns.so,ns.c)
+endif
+
+# ifunc: musl's linker has none
+ifneq ($(glibc),)
+$(call lib,ifunc,libifunc.so,ifunc.c)
+$(call lib,ifunc,libuser.so,user.c,,libifunc.so)
+$(call exe,ifunc,host,host.c,,libuser.so libifunc.so)
+endif
+
+# tls: one library for each model; TLSDESC is arm64's default and an option on x86-64
+TRADITIONAL_x86_64 := -mtls-dialect=gnu
+TRADITIONAL_aarch64 := -mtls-dialect=trad
+DESCRIPTORS_x86_64 := -mtls-dialect=gnu2
+DESCRIPTORS_aarch64 := -mtls-dialect=desc
+$(call lib,tls,libtlsgd.so,var.c,-DMODEL=gd -DSTART=100 -ftls-model=global-dynamic $(TRADITIONAL_$(CPU)))
+$(call lib,tls,libtlsie.so,var.c,-DMODEL=ie -DSTART=200 -ftls-model=initial-exec)
+$(call lib,tls,libtlsdesc.so,var.c,-DMODEL=desc -DSTART=300 -ftls-model=global-dynamic $(DESCRIPTORS_$(CPU)))
+$(call lib,tls,libtlsld.so,local.c,-ftls-model=local-dynamic $(TRADITIONAL_$(CPU)))
+$(call exe,tls,host,host.c,,libtlsie.so)
+
+# relro: one source, four ways to link it
+$(call exe,relro,host,host.c)
+$(call lib,relro,libfull.so,calls.c,-Wl$(comma)-z$(comma)now)
+$(call lib,relro,libpartial.so,calls.c)
+$(call lib,relro,libnone.so,calls.c,-Wl$(comma)-z$(comma)norelro)
+$(call lib,relro,libnonenow.so,calls.c,-Wl$(comma)-z$(comma)norelro -Wl$(comma)-z$(comma)now)
+
+# cet: arm64's start files carry no BTI mark and force-bti warns of that, so the library does without them
+ifneq ($(glibc),)
+PROTECTED_x86_64 := -fcf-protection=full -Wl$(comma)-z$(comma)ibtplt
+PROTECTED_aarch64 := -mbranch-protection=standard -nostartfiles -Wl$(comma)-z$(comma)force-bti
+$(call host,cet)
+$(call lib,cet,libplugin.so,plugin.c,$(PROTECTED_$(CPU)))
+endif
+
+# noplt: calls through GLOB_DAT
+$(call host,noplt,-fno-plt)
+$(call lib,noplt,libplugin.so,plugin.c,-fno-plt)
+
+# static: no dynamic linker. musl-gcc's specs cannot make a static-pie.
+STATIC := -no-pie -fno-pie -static
+ifneq ($(glibc),)
+$(call exe,static,static_pie,program.c,-static-pie)
+endif
+$(call exe,static,static_fixed,program.c,$(STATIC))
+$(call exe,static,static_stripped,program.c,$(STATIC) -s)
+
+# nopie: a fixed address, a COPY relocation, a canonical PLT address
+$(call lib,nopie,liblibrary.so,library.c)
+$(call exe,nopie,host,host.c,-no-pie -fno-pie,liblibrary.so)
+
+# crashes, one plugin each
+$(call host,nullcall)
+$(call lib,nullcall,libplugin.so,plugin.c)
+$(call lib,nullcall,libnoplt.so,plugin.c,-fno-plt)
+$(call lib,wildcall,libtarget.so,target.c)
+$(call exe,wildcall,host,host.c,,libtarget.so)
+$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads,\
+	$(call host,$s)$(call lib,$s,libplugin.so,plugin.c))
+
+# dataonly: without start files there is nothing but the data
+DATA := -nostartfiles -nodefaultlibs
+$(call exe,dataonly,host,host.c)
+$(call lib,dataonly,libdata.so,data.c,$(DATA))
+$(call lib,dataonly,libpointers.so,pointers.c,$(DATA))
+
+# nosections: host_bare and libplugin.so are copies whose section headers are gone
+define bare
+ALL += $(OUT)/nosections/$1
+ALL_nosections += $(OUT)/nosections/$1
+$(OUT)/nosections/$1: $(OUT)/nosections/$2 drop_sections.py
+	python3 drop_sections.py $(OUT)/nosections/$2 $$@
+endef
+$(call host,nosections)
+$(call lib,nosections,with_sections.so,plugin.c,-Wl$(comma)-soname$(comma)libplugin.so)
+$(eval $(call bare,libplugin.so,with_sections.so))
+$(eval $(call bare,host_bare,host))
+
+# highbase: the first PT_LOAD is not at zero
+$(call host,highbase)
+$(call lib,highbase,libplugin.so,plugin.c,-Wl$(comma)-Ttext-segment=0x400000)
+
+# replaced: two builds that a test swaps while the program runs
+$(call exe,replaced,host,host.c)
+$(call lib,replaced,libv.so,v.c,-DVERSION=1)
+$(call lib,replaced,libv2.so,v.c,-DVERSION=2 -Wl$(comma)-soname$(comma)libv.so)
+
+# memfd
+$(call exe,memfd,host,host.c)
+$(call lib,memfd,libplugin.so,plugin.c)
+
+# ctor
+$(call exe,ctor,host,host.c)
+$(call lib,ctor,libsimple.so,simple.c,'-DNAME="simple"')
+$(call lib,ctor,libinner.so,simple.c,'-DNAME="inner"')
+$(call lib,ctor,libouter.so,outer.c)
+
+# loader
+$(call exe,loader,host,host.c)
+$(call lib,loader,libone.so,one.c)
+$(call lib,loader,libtwo.so,two.c,,libone.so)
+$(call lib,loader,libundefined.so,undefined.c)
+
+# libcdlopen
+ifneq ($(glibc),)
+$(call exe,libcdlopen,host,host.c)
+endif
+
+# cxx
+ifneq ($(glibc),)
+# -rdynamic: the program takes part in what is one for the whole process
+$(call cxxexe,cxx,host,host.cpp,-rdynamic)
+$(call cxxlib,cxx,libplain.so,plain.cpp)
+$(call cxxlib,cxx,libstrict.so,strict.cpp)
+endif
+
+all: $(ALL)
+	@:
+.PHONY: demo
+demo: $(ALL_demo)
+	@:

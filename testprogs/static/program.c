@@ -1,0 +1,10 @@
+/* The same program as static-pie, as a static program at a fixed address, and that one stripped. */
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("static %zu\n", strlen(argv[0]) * 0 + (size_t)argc); /* break: main */
+    return 0;
+}
