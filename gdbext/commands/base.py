@@ -69,15 +69,20 @@ class Command(gdb.Command):
     def invoke(self, argument: str, from_tty: bool) -> None:  # noqa: ARG002
         """Run the command; an expected failure becomes GDB's own error, one line, no traceback."""
         from gdbext.elf.problem import Problem
-        from gdbext.inferior import Inferior
 
         try:
             args = self.parse(self._words(argument))
             with collector_paused():
-                facts = self.facts(Inferior(), args)
-                write(self._output(facts, args), args.out)
+                self._run(args)
         except Problem as problem:
             raise gdb.GdbError(f"{self.name}: {_one_line(str(problem))}") from problem
+
+    def _run(self, args: argparse.Namespace) -> None:
+        """A call of its own, so that all facts are gone when the collector runs again."""
+        from gdbext.inferior import Inferior
+
+        facts = self.facts(Inferior(), args)
+        write(self._output(facts, args), args.out)
 
     def _output(self, facts: Any, args: argparse.Namespace) -> Iterator[str]:  # noqa: ANN401
         if not args.json:

@@ -46,11 +46,9 @@ class PlugGot(Command):
         from dataclasses import replace
 
         from gdbext.elf.problem import Problem
-        from gdbext.linker.disk import matching_file
         from gdbext.linker.got import read_slots
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
-        from gdbext.linker.tables import TableSet
 
         if args.verdict not in (None, "ok", "redirected", "stale", "dangling", UNVERIFIED):
             raise Problem(f"{args.verdict!r} is no verdict; see: help plug-got")
@@ -59,8 +57,7 @@ class PlugGot(Command):
             modules = select_modules(linker, args.module)
         else:
             modules = list(linker.modules if args.all or args.symbol else linker.modules[:1])
-        tables = TableSet(inferior.memory, lambda module: matching_file(inferior, module))
-        found = read_slots(inferior.memory, inferior.arch, linker, tables, modules)
+        found = read_slots(inferior.memory, inferior.arch, linker, inferior.tables, modules)
         if args.symbol:
             found = _with_symbol(found, args.symbol)
             if not any(m.slots for m in found):
@@ -140,7 +137,7 @@ def _document(module: ModuleSlots) -> dict[str, Any]:
 
 
 def _text(module: ModuleSlots, whole: bool, quick: bool) -> Iterator[str]:
-    from gdbext.render.printable import printable
+    from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
 
     states = [slot.state for slot in module.slots]
@@ -149,7 +146,7 @@ def _text(module: ModuleSlots, whole: bool, quick: bool) -> Iterator[str]:
         for state in ("bound", "lazy", "null", "dangling", None)
         if state in states
     ]
-    yield f"{printable(module.module.path)}: {len(states)} slots" + (
+    yield f"{printable(module.module.path)}: {count(len(states), 'slot')}" + (
         f" ({', '.join(counts)})" if counts else ""
     )
     if module.problem:
@@ -182,8 +179,10 @@ def _header_text(module: ModuleSlots) -> str:
 
 
 def _summary(modules: list[ModuleSlots]) -> str:
-    slots = sum(len(m.slots) for m in modules)
-    return f"{slots} slots in {len(modules)} modules; verdict: {UNVERIFIED} ({_NO_LOOKUP})"
+    from gdbext.render.printable import count
+
+    slots = count(sum(len(m.slots) for m in modules), "slot")
+    return f"{slots} in {count(len(modules), 'module')}; verdict: {UNVERIFIED} ({_NO_LOOKUP})"
 
 
 def _short(type_name: str) -> str:
@@ -205,9 +204,28 @@ def _target(slot: Slot) -> str:
         if slot.state == "lazy":
             return "its own PLT"
         return slot.reason or "-"
+    from gdbext.linker.tlsslots import TLS_KINDS
+
     module = os.path.basename(slot.provider.path) or slot.provider.path
+    if slot.kind in TLS_KINDS:
+        return f"{module} TLS{_tls_place(slot)}"
     if slot.definition is not None:
         return f"{module} {slot.definition}"
     if slot.value is None:
         return module
     return f"{module}+{slot.value - slot.provider.bias:#x}"
+
+
+def _tls_place(slot: Slot) -> str:
+    """The variable in its module's TLS block: by name, else by offset where the value has it."""
+    from gdbext.elf.arch import TPOFF
+
+    if slot.definition is not None:
+        return f" {slot.definition}"
+    private = slot.provider.private if slot.provider else None
+    if slot.kind != TPOFF or slot.value is None or private is None or not private.tls_offset:
+        return ""
+    # The block starts below the thread pointer on x86-64, above it on ARM64.
+    below = slot.value >> 63
+    start = (1 << 64) - private.tls_offset if below else private.tls_offset
+    return f"+{slot.value - start:#x}"

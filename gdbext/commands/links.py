@@ -72,7 +72,7 @@ class PlugLinks(Command):
         }
 
     def text(self, facts: LinksFacts, args: argparse.Namespace) -> Iterator[str]:
-        from gdbext.render.printable import printable
+        from gdbext.render.printable import count, printable
 
         yield from (f"Damaged: {printable(problem)}" for problem in facts.linker.problems)
         if args.module:
@@ -83,7 +83,7 @@ class PlugLinks(Command):
         for namespace in facts.linker.namespaces:
             links = [link for link in facts.links if link.module.namespace == namespace.index]
             title = f"Namespace {namespace.index}: " if several else ""
-            yield f"{title}{len(links)} modules, in the order of the link_map chain"
+            yield f"{title}{count(len(links), 'module')}, in the order of the link_map chain"
             yield from _table(links, args.search)
         yield from _marked(facts.links)
 
@@ -111,7 +111,7 @@ def _document(link: Link) -> dict[str, Any]:
         "build_id": link.build_id,
         "needed": [shown(name) for name in module.needed],
         "needed_by": [shown(path) for path in link.needed_by],
-        "opened_by": shown(link.opened_by) if link.opened_by is not None else None,
+        "opened_by": None,
         "tls_module_id": link.tls_module_id,
         "file": link.on_disk.state,
     }
@@ -138,7 +138,7 @@ def _table(links: list[Link], search: bool) -> Iterator[str]:
     for link in links:
         module, image = link.module, link.module.image
         row = [
-            f"{image.start:#018x}" if image else "?",
+            f"{image.start:#0{18 if wide else 1}x}" if image else "?",
             module.kind,
             _unknown(link.open_count),
             _scope(link.is_global),
@@ -153,7 +153,20 @@ def _table(links: list[Link], search: bool) -> Iterator[str]:
         if search and link.search:
             row[-1:] = [link.search[0] or "?", module.path]
         rows.append(row)
+    _shorten_paths(headers, rows)
     yield from table(headers, rows, right="opens")
+
+
+def _shorten_paths(headers: list[str], rows: list[list[str]]) -> None:
+    """Cut the front of paths that would make a row longer than the terminal is wide."""
+    from gdbext.render.printable import printable
+
+    others = zip(headers[:-1], *(row[:-1] for row in rows))
+    room = max(terminal_width() - 2 - sum(max(map(len, column)) + 2 for column in others), 24)
+    for row in rows:
+        path = printable(row[-1])
+        if len(path) > room:
+            row[-1] = "..." + path[3 - room :]
 
 
 def _in_full(link: Link) -> Iterator[str]:
@@ -180,7 +193,7 @@ def _in_full(link: Link) -> Iterator[str]:
         ("file", _FILE_TEXT.get(link.on_disk.state or "") or f"unknown: {link.on_disk.reason}"),
         ("needs", " ".join(module.needed) or "-"),
         ("needed by", " ".join(map(os.path.basename, link.needed_by)) or "-"),
-        ("opened by", link.opened_by or "-"),
+        ("opened by", f"unknown: {reason}" if (reason := link.reasons.get("opened_by")) else "-"),
     ]
     if link.search is not None:
         rows.append(("found", f"{link.search[0] or 'unknown'}: {link.search[1]}"))

@@ -76,6 +76,8 @@ class Core:
             if inside + size <= load.filesz:
                 data = self.data[load.offset + inside : load.offset + inside + size]
                 return data if len(data) == size else None
+        if size > len(self.data):
+            return None
         parts = []
         while size > 0:
             segment = self.load_at(address)
@@ -143,8 +145,10 @@ def open_core(path: str) -> Core:
 
 def _read_notes(data: FileData, segments: Sequence[Segment]) -> tuple[Note, ...]:
     notes: list[Note] = []
+    left = len(data)  # the segments of a hostile core could all be the same bytes
     for segment in segments:
-        if segment.type == PT_NOTE:
-            raw = bytes(data[segment.offset : segment.offset + segment.filesz])
+        if segment.type == PT_NOTE and left > 0:
+            raw = bytes(data[segment.offset : segment.offset + min(segment.filesz, left)])
+            left -= len(raw)
             notes.extend(decode_notes(raw, segment.align))
     return tuple(notes)

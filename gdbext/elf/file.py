@@ -10,11 +10,12 @@ from typing import NamedTuple, Union
 
 from gdbext.elf.image import Image, decode_header, decode_segments, read_image_by_segments
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.symbols import SymbolTable
+from gdbext.elf.symbols import SymbolTable, sound_strings, string_at
 
 FileData = Union[mmap.mmap, bytes]  # both give bytes when sliced
 SHT_SYMTAB = 2
 SHF_ALLOC = 2
+_MOST_ZEROS = 16 << 20  # no table that anybody looks up in a file is .bss
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 
 
@@ -44,7 +45,9 @@ class FileMemory:
         for _, _, offset, vaddr, _, filesz, memsz, _ in self._loads:
             if vaddr <= address and address + size <= vaddr + memsz:
                 start = offset + address - vaddr
-                data = self._data[start : min(start + size, offset + filesz)]
+                data = self._data[start : max(start, min(start + size, offset + filesz))]
+                if size - len(data) > _MOST_ZEROS:
+                    break  # only a damaged file asks for that
                 return bytes(data) + bytes(size - len(data))
         raise Unreadable(address, size, "is in no segment of the file")
 
@@ -68,8 +71,8 @@ class ElfFile:
         rows = list(_SECTION.iter_unpack(table))
         if header.shstrndx >= len(rows):
             return []
-        names = self._bytes(rows[header.shstrndx][4], rows[header.shstrndx][5])
-        return [Section(_name(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows]
+        names = sound_strings(self._bytes(rows[header.shstrndx][4], rows[header.shstrndx][5]))
+        return [Section(string_at(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows]
 
     def symbols(self) -> SymbolTable | None:
         """The .symtab, None in a stripped file."""
@@ -79,17 +82,12 @@ class ElfFile:
                 strings = sections[section.link]
                 return SymbolTable(
                     self._bytes(section.offset, section.size),
-                    self._bytes(strings.offset, strings.size),
+                    sound_strings(self._bytes(strings.offset, strings.size)),
                 )
         return None
 
     def _bytes(self, offset: int, size: int) -> bytes:
         return bytes(self.data[offset : offset + min(size, len(self.data))])
-
-
-def _name(names: bytes, offset: int) -> str:
-    end = names.find(b"\0", offset)
-    return names[offset : end if end >= 0 else len(names)].decode("utf-8", "backslashreplace")
 
 
 def map_file(path: str) -> FileData:

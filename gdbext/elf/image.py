@@ -27,6 +27,8 @@ DF_BIND_NOW, DF_1_NOW, DF_1_NODELETE, DF_1_PIE = 8, 1, 8, 0x08000000
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _MOST_DYNAMIC_ENTRIES = 4096  # real objects have some dozens
+_MOST_SEGMENTS = 1024  # Linux takes at most a page of program headers (fs/binfmt_elf.c)
+LARGEST_TABLE = 1 << 28  # bytes: eleven million symbols or relocations
 HEADER_SIZE = _HEADER.size
 
 
@@ -173,6 +175,8 @@ def read_image_by_segments(
 def _with_dynamic(
     memory: Memory, header: Header, segments: tuple[Segment, ...], bias: int
 ) -> Image:
+    if len(segments) > _MOST_SEGMENTS:
+        raise Problem(f"damaged ELF header: {len(segments)} program headers")
     found = next((s for s in segments if s.type == PT_DYNAMIC), None)
     if found is None:
         return Image(header, segments, bias, (), None)

@@ -12,6 +12,7 @@ from gdbext.elf.image import (
     DT_RELA,
     DT_RELACOUNT,
     DT_RELASZ,
+    LARGEST_TABLE,
     Image,
 )
 from gdbext.elf.problem import Problem
@@ -67,6 +68,6 @@ def _read_table(
 ) -> list[tuple[int, int, int]]:
     if not size:
         return []
-    if size > image.room(address):
+    if size > min(image.room(address), LARGEST_TABLE):
         raise Problem(f"damaged image: relocations of {size} bytes run past their segment")
     return list(struct.iter_unpack("<QQq", memory.read(address, size // RELA_SIZE * RELA_SIZE)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -12,9 +12,15 @@ from typing import NamedTuple
 from gdbext.elf.image import (
     DT_GNU_HASH,
     DT_HASH,
+    DT_JMPREL,
+    DT_RELA,
     DT_STRSZ,
     DT_STRTAB,
     DT_SYMTAB,
+    DT_VERDEF,
+    DT_VERNEED,
+    DT_VERSYM,
+    LARGEST_TABLE,
     Image,
 )
 from gdbext.elf.problem import Problem
@@ -27,6 +33,7 @@ STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_TLS, STT_GNU_IFUNC 
 )  # fmt: skip
 STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE = 0, 1, 2, 10
 _CHUNK = 4096
+_LONGEST_NAME = 8192  # bytes; names of C++ templates take some thousands
 _SYMBOL = struct.Struct("<IBBHQQ")
 _NAME = struct.Struct("<I")
 _EXPORTED = struct.Struct("<4xBxHQ8x")
@@ -68,6 +75,23 @@ class SymbolTable:
             return ""
         return string_at(self.strings, _NAME.unpack_from(self.data, index * SYMBOL_SIZE)[0])
 
+    def names(self, indices: Iterable[int]) -> dict[int, str]:
+        """The names of many entries at once."""
+        data, strings, count = self.data, self.strings, self.count
+        unpack, find = _NAME.unpack_from, self.strings.find
+        found = {}
+        for index in indices:
+            if index < count:
+                (start,) = unpack(data, index * SYMBOL_SIZE)
+                text = strings[start : find(b"\0", start)]
+                found[index] = text.decode("utf-8", "backslashreplace")
+        return found
+
+    def is_named(self, index: int, name: bytes) -> bool:
+        """Whether entry `index` has this name."""
+        (start,) = _NAME.unpack_from(self.data, index * SYMBOL_SIZE)
+        return self.strings.startswith(name + b"\0", start)
+
     def _entries(self) -> Iterator[tuple[int, ...]]:
         return _SYMBOL.iter_unpack(self.data[: self.count * SYMBOL_SIZE])
 
@@ -85,8 +109,10 @@ class SymbolTable:
     def _sorted(self) -> tuple[list[int], list[tuple[int, int, int, int]]]:
         """(values, [(value, preference, size, -index)]) of what is code or data, by value."""
         rows = []
-        for index, (_, info, _, shndx, value, size) in enumerate(self._entries()):
+        for index, (name, info, _, shndx, value, size) in enumerate(self._entries()):
             if shndx != SHN_UNDEF and shndx != SHN_ABS and info & 15 in _ADDRESSED and value:
+                if not info and self.strings.startswith(b"$", name):
+                    continue  # ARM64's mapping symbols $x and $d name nothing (AAELF64)
                 # Of several names of one address the last in this order is shown: one with a
                 # size before one without, global before weak before local.
                 binding = info >> 4
@@ -129,12 +155,31 @@ def string_at(strings: bytes, offset: int) -> str:
     return strings[offset : end if end >= 0 else len(strings)].decode("utf-8", "backslashreplace")
 
 
+def sound_strings(strings: bytes) -> bytes:
+    """A string table as it must be: it ends with NUL, and no name in it is absurdly long.
+
+    Names share their tails, so without this a damaged table of some megabytes could stand for
+    gigabytes of names. Only names of more than _LONGEST_NAME bytes are ever cut.
+    """
+    cuts = [
+        start
+        for start in range(0, len(strings), _LONGEST_NAME)
+        if strings.find(b"\0", start, start + _LONGEST_NAME) < 0
+    ]
+    if not cuts and strings[-1:] in (b"", b"\0"):
+        return strings
+    table = bytearray(strings) + b"\0"
+    for start in cuts:
+        table[min(start + _LONGEST_NAME, len(table)) - 1] = 0
+    return bytes(table)
+
+
 def read_dynamic_strings(memory: Memory, image: Image) -> bytes:
     """The dynamic string table; b'' for an image without one."""
     address, size = image.pointer(DT_STRTAB), image.value(DT_STRSZ)
     if address is None or size is None:
         return b""
-    return memory.read(address, _bounded(image, address, size, "DT_STRSZ"))
+    return sound_strings(memory.read(address, _bounded(image, address, size, "DT_STRSZ")))
 
 
 def read_dynamic_symbols(memory: Memory, image: Image) -> SymbolTable:
@@ -162,10 +207,18 @@ def count_dynamic_symbols(memory: Memory, image: Image) -> int:
     table = image.pointer(DT_GNU_HASH)
     if table is not None:
         return _count_gnu_hash(memory, image, table)
-    symbols, strings = image.pointer(DT_SYMTAB), image.pointer(DT_STRTAB)
-    if symbols is None or strings is None or strings < symbols:
+    return _count_by_room(image)
+
+
+def _count_by_room(image: Image) -> int:
+    """How many entries fit between .dynsym and the table behind it: .dynstr (GNU ld, gold),
+    or .gnu.version (lld)."""
+    start = image.pointer(DT_SYMTAB)
+    if start is None:
         return 0
-    return (strings - symbols) // SYMBOL_SIZE  # every linker puts .dynstr right behind .dynsym
+    tables = (DT_STRTAB, DT_HASH, DT_GNU_HASH, DT_VERSYM, DT_VERNEED, DT_VERDEF, DT_RELA, DT_JMPREL)
+    behind = [a for a in map(image.pointer, tables) if a is not None and a > start]
+    return (min(behind) - start) // SYMBOL_SIZE if behind else 0
 
 
 def _count_gnu_hash(memory: Memory, image: Image, table: int) -> int:
@@ -174,11 +227,14 @@ def _count_gnu_hash(memory: Memory, image: Image, table: int) -> int:
     nbuckets, first, bloom_size, _ = struct.unpack("<IIII", memory.read(table, 16))
     buckets_at = table + 16 + bloom_size * 8
     size = _bounded(image, buckets_at, nbuckets * 4, "DT_GNU_HASH")
-    highest: int = max(struct.unpack(f"<{size // 4}I", memory.read(buckets_at, size)), default=0)
+    buckets: tuple[int, ...] = struct.unpack(f"<{nbuckets}I", memory.read(buckets_at, size))
+    highest: int = max(buckets, default=0)
     if highest < first:
-        return first
+        # It exports nothing, and GNU ld writes 1 for `first` then, however many it imports
+        # (bfd/elflink.c, bfd_elf_size_dynsym_hash_dynstr).
+        return max(first, _count_by_room(image))
     chains_at = buckets_at + nbuckets * 4
-    at: int = chains_at + (highest - first) * 4
+    at = chains_at + (highest - first) * 4
     room = image.room(at)
     while room >= 4:
         size = min(_CHUNK, room) // 4 * 4
@@ -191,6 +247,6 @@ def _count_gnu_hash(memory: Memory, image: Image, table: int) -> int:
 
 def _bounded(image: Image, address: int, size: int, what: str) -> int:
     """`size`, if a table of that size fits into its segment; raises Problem otherwise."""
-    if size > image.room(address):
+    if size > min(image.room(address), LARGEST_TABLE):
         raise Problem(f"damaged image: {what} of {size} bytes runs past its segment")
     return size

@@ -80,12 +80,14 @@ def _read_requirements(
     Elf64_Vernaux: hash: u32; flags, other: u16; name, next: u32.
     """
     at = image.pointer(DT_VERNEED)
+    left = _MOST_RECORDS
     for _ in range(min(image.value(DT_VERNEEDNUM) or 0, _MOST_RECORDS)):
         if at is None or image.room(at) < 16:
             return
         _, count, file, aux, following = struct.unpack("<HHIII", memory.read(at, 16))
         aux_at = at + aux
-        for _ in range(count):
+        for _ in range(min(count, left)):
+            left -= 1
             if image.room(aux_at) < 16:
                 break
             try:

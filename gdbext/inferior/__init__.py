@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import gdb
 
@@ -16,14 +16,16 @@ from gdbext.elf.arch import ARCHES, Arch
 from gdbext.elf.core import Core, decode_auxv, decode_path, open_core
 from gdbext.elf.file import ElfFile, FileData, map_file, open_elf
 from gdbext.elf.image import Image
+from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import BlockCache, Memory, read_string
+from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
 from gdbext.inferior.frames import function_at, read_threads
 from gdbext.inferior.memory import GdbMemory
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
-from gdbext.linker.modules import Linker
+from gdbext.linker.modules import Linker, Module
 from gdbext.linker.places import Map
 from gdbext.linker.process import AT_EXECFN, AT_PHDR, Region
 from gdbext.linker.regions import core_regions, parse_maps
@@ -188,8 +190,27 @@ class Inferior:
 
     def map(self, linker: Linker | None) -> Map:
         """What tells what lies at an address."""
-        tables = TableSet(self.memory, lambda module: matching_file(self, module))
-        return Map(self, self.arch, linker, tables, self.threads, function_at)
+        return Map(self, self.arch, linker, self.tables, self.threads, function_at)
+
+    @cached_property
+    def tables(self) -> TableSet:
+        """The symbol tables of the modules."""
+        return TableSet(self.memory, partial(matching_file, self), self._debug_symbols)
+
+    def _debug_symbols(self, module: Module) -> SymbolTable | None:
+        """The .symtab of a separate debug file, found by build-id (GDB manual, Separate Debug
+        Files): Debian's libc has its local names, such as __strlen_avx2, there alone."""
+        build_id = read_build_id(self.memory, module.image) if module.image else None
+        if not build_id:
+            return None
+        for folder in str(gdb.parameter("debug-file-directory") or "").split(":"):
+            try:
+                file = open_elf(f"{folder}/.build-id/{build_id[:2]}/{build_id[2:]}.debug")
+            except Problem:
+                continue
+            if read_build_id(file.memory, file.image) == build_id:
+                return file.symbols()
+        return None
 
     def back_with_file(self, image: Image, file: ElfFile) -> None:
         if isinstance(self.memory, DumpedMemory):
@@ -219,13 +240,20 @@ def _arch(inferior: gdb.Inferior) -> Arch:
     raise Problem(f"this program's CPU is {name}; gdbext knows {known} alone")
 
 
+# A core target keeps its number and its file; another core gets another number.
+_core_paths: dict[int, str] = {}
+
+
 def _core_path(inferior: gdb.Inferior) -> str:
     """GDB 18 has gdb.Inferior.corefile; older ones say it in the text of `info target` alone."""
     corefile = getattr(inferior, "corefile", None)
     if corefile is not None:
         return str(corefile.filename)
-    text = gdb.execute("info target", to_string=True)
-    match = re.search(r"core dump file:\n\t`(.*?)', file type ", text, re.DOTALL)
-    if match is None:
-        raise Problem("GDB does not say which core file it has open")
-    return match.group(1)
+    number = inferior.connection.num if inferior.connection else 0
+    if number not in _core_paths:
+        text = gdb.execute("info target", to_string=True)
+        match = re.search(r"core dump file:\n\t`(.*?)', file type ", text, re.DOTALL)
+        if match is None:
+            raise Problem("GDB does not say which core file it has open")
+        _core_paths[number] = match.group(1)
+    return _core_paths[number]

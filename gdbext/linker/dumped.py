@@ -38,11 +38,18 @@ class DumpedMemory:
         self._starts = [f.start for f in self._files]
         self._matching: dict[tuple[str, int], FileData | None] = {}
         self._backings: list[_Backing] = []
+        self._last = _Backing(0, 0, b"", 0)  # reads come in runs within one mapping
 
     def read(self, address: int, size: int) -> bytes:
         dumped = self._core.read(address, size)
         if dumped is not None:
             return dumped
+        last = self._last
+        if last.start <= address and address + size <= last.end:
+            start = last.offset + address - last.start
+            data = last.data[start : start + size]
+            if len(data) == size:
+                return data
         parts = []
         while size > 0:
             part = self._read_here(address, size)
@@ -64,9 +71,15 @@ class DumpedMemory:
         if backing is None:
             raise Unreadable(address, size, "are not in the core")
         start = backing.offset + address - backing.start
-        data = bytes(backing.data[start : start + min(size, backing.end - address)])
+        data = backing.data[start : start + min(size, backing.end - address)]
         if not data:
             raise Unreadable(address, size, "are past the end of the file")
+        if load is not None:
+            # what was dumped must come from the core, also where a truncated one lacks it
+            first = max(backing.start, load.vaddr + load.filesz)
+            last = min(backing.end, load.vaddr + load.memsz)
+            offset = backing.offset + first - backing.start
+            self._last = _Backing(first, last, backing.data, offset)
         return data
 
     def _backing(self, address: int) -> _Backing | None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gdbext.elf.arch import (
     ABSOLUTE,
     COPY,
     DTPMOD,
-    DTPOFF,
     JUMP_SLOT,
     RELATIVE,
     TLSDESC,
-    TPOFF,
     Arch,
 )
 from gdbext.elf.image import DT_PLTGOT, PF_X, PT_GNU_RELRO, Image
@@ -26,7 +24,7 @@ from gdbext.elf.symbols import SHN_ABS
 from gdbext.linker.loading import read_got_header
 from gdbext.linker.modules import LINKER, Linker, Module
 from gdbext.linker.tables import Definition, Tables, TableSet
-from gdbext.linker.tlsslots import tls_target
+from gdbext.linker.tlsslots import TLS_KINDS, tls_target
 
 BOUND, LAZY, NULL, DANGLING = "bound", "lazy", "null", "dangling"
 NOT_RELOCATED = "ld.so has not relocated this module yet"
@@ -75,6 +73,10 @@ class _Reader:
     arch: Arch
     linker: Linker
     tables: TableSet
+    # Many modules bind the same symbol to the same place: each is looked up once.
+    _owners: dict[tuple[int, str | None], tuple[Module | None, Definition | None]] = field(
+        default_factory=dict
+    )
 
     def read(self, module: Module) -> ModuleSlots:
         image, tables = module.image, self.tables.of(module)
@@ -103,13 +105,13 @@ class _Reader:
         pltgot = image.pointer(DT_PLTGOT) or 0
         relocated = module.private is None or module.private.relocated is not False
         unread = NOT_RELOCATED if not relocated else None
-        owners: dict[tuple[int, str | None], tuple[Module | None, Definition | None]] = {}
-        symbols, versions = tables.symbols, tables.versions
+        owners, versions = self._owners, tables.versions
+        names = tables.symbols.names({r.symbol for r in wanted if r.symbol})
         slots = []
         for relocation, value in zip(wanted, values):
             kind, type_name = kinds[relocation.type]
             index = relocation.symbol
-            symbol = symbols.name(index) or None if index else None
+            symbol = names.get(index) or None
             version = versions.of(index) if index else None
             state: str | None = None
             provider: Module | None = None
@@ -118,7 +120,7 @@ class _Reader:
             if value is None:
                 reason = "this memory cannot be read"
             elif unread is None:
-                if kind in (DTPMOD, DTPOFF, TPOFF, TLSDESC):
+                if kind in TLS_KINDS:
                     state, provider, reason = self._tls(module, kind, relocation, value)
                     definition = Definition(symbol, 0) if symbol and provider else None
                 elif value == 0:
@@ -175,7 +177,7 @@ class _Reader:
         name = tables.name(value, symbol)
         if name is not None and name.symbol == symbol:
             return False  # its own definition of that symbol
-        file = tables.file()
+        file = tables.file
         if file is None:
             return False
         try:

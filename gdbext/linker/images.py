@@ -20,8 +20,9 @@ from gdbext.elf.image import (
 )
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import PAGE, Memory, read_word
+from gdbext.linker.layout import Layout, locate
 from gdbext.linker.linkmaps import LinkMap
-from gdbext.linker.private import Layout, Private, locate, read_private
+from gdbext.linker.private import Private, read_private
 from gdbext.linker.process import AT_BASE, Process
 from gdbext.linker.rendezvous import L_REAL, place_file_image, read_main_image
 

@@ -6,15 +6,20 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gdbext.elf.image import PT_TLS
 from gdbext.elf.notes import read_build_id
 from gdbext.linker.disk import OnDisk, on_disk
 from gdbext.linker.environment import initial_environment
-from gdbext.linker.loading import binding, deepbind, nodelete, opener, relro
-from gdbext.linker.modules import Linker, Module
+from gdbext.linker.loading import binding, deepbind, nodelete, relro
+from gdbext.linker.modules import DLOPENED, Linker, Module
 from gdbext.linker.process import Process, Region
 from gdbext.linker.search import read_cache, search_rule
 
 NO_LAYOUT = "this dynamic linker's private fields could not be located"
+PROXY = "this entry is a proxy of another one"
+NO_FIELD = "this field of the dynamic linker could not be located"
+# glibc keeps no loader for what dlopen is asked for itself (elf/dl-load.c, __RTLD_CALLMAP).
+NO_OPENER = "the dynamic linker does not record who called dlopen"
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,6 @@ class Link:
     relro: str | None
     build_id: str | None
     needed_by: tuple[str, ...]
-    opened_by: str | None
     tls_module_id: int | None
     on_disk: OnDisk
     search: tuple[str | None, str] | None
@@ -85,27 +89,40 @@ def _describe(
             reasons["binding"] = why
     elif module.problem:
         reasons.update(dict.fromkeys(("binding", "relro", "build_id"), module.problem))
-    if private is None:
-        # ld.so's entry in another namespace stands for the real one and has no fields of its own
-        why = NO_LAYOUT if linker.layout is None else "this entry is a proxy of another one"
-        reasons.update(dict.fromkeys(("global", "open_count", "tls_module_id"), why))
+    is_global = private.is_global if private else None
+    open_count = private.open_count if private else None
+    deep = deepbind(process.memory, linker, module)
+    kept = nodelete(module)
+    number = private.tls_modid if private else None
+    if number is None and image is not None and image.segment(PT_TLS) is None:
+        number = 0
+    # ld.so's entry in another namespace stands for the real one and has no fields of its own
+    why = NO_LAYOUT if linker.layout is None else NO_FIELD if private else PROXY
+    fields = {
+        "global": is_global,
+        "open_count": open_count,
+        "deepbind": deep,
+        "nodelete": kept,
+        "tls_module_id": number,
+    }
+    reasons.update({name: why for name, value in fields.items() if value is None})
+    if module.kind == DLOPENED:
+        reasons["opened_by"] = NO_OPENER
     region = find_region(image.start) if image else None
     disk = on_disk(process, module, region, local_path)
     if disk.reason:
         reasons["file"] = disk.reason
-    opened_by = opener(linker, module)
     return Link(
         module=module,
-        is_global=private.is_global if private else None,
-        deepbind=deepbind(process.memory, linker, module),
-        open_count=private.open_count if private else None,
-        nodelete=nodelete(module),
+        is_global=is_global,
+        deepbind=deep,
+        open_count=open_count,
+        nodelete=kept,
         binding=bound,
         relro=relro(image) if image else None,
         build_id=read_build_id(process.memory, image) if image else None,
         needed_by=tuple(linker.modules[i].path for i in module.needed_by),
-        opened_by=opened_by.path if opened_by else None,
-        tls_module_id=private.tls_modid or None if private else None,
+        tls_module_id=number or None,
         on_disk=disk,
         search=search,
         reasons=reasons,

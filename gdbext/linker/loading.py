@@ -16,7 +16,7 @@ from gdbext.elf.image import (
 )
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_words
-from gdbext.linker.modules import DLOPENED, Linker, Module
+from gdbext.linker.modules import Linker, Module
 from gdbext.linker.private import LT_LOADED, read_scopes
 
 LAZY, NOW = "lazy", "now"
@@ -89,10 +89,3 @@ def deepbind(memory: Memory, linker: Linker, module: Module) -> bool | None:
     # DT_SYMBOLIC's own list, l_symbolic_searchlist, is in front of both
     scopes = tuple(scope for scope in scopes if scope != private.local_scope + 16)
     return bool(scopes) and scopes[0] != first.private.local_scope
-
-
-def opener(linker: Linker, module: Module) -> Module | None:
-    """The module whose code called dlopen for this one, as ld.so recorded it in l_loader."""
-    if module.kind != DLOPENED or module.private is None:
-        return None
-    return linker.by_map.get(module.private.loader)

@@ -11,16 +11,20 @@ from functools import cached_property
 from gdbext.elf.core import decode_path
 from gdbext.elf.image import DT_NEEDED, DT_SONAME, DT_STRTAB, Image, Segment, read_image
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import Memory, read_string
+from gdbext.elf.reader import PAGE, Memory, read_string
 from gdbext.linker.images import linker_image, main_image, read_images
+from gdbext.linker.layout import Layout
 from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
-from gdbext.linker.private import LT_LOADED, Layout, Private, read_names, read_private
+from gdbext.linker.private import LT_LOADED, Private, read_names, read_private
 from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process
 from gdbext.linker.rendezvous import NOT_STARTED, find_r_debug
 
 MAIN, NEEDED, PRELOADED, DLOPENED, LINKER, VDSO = (
     "main", "needed", "preloaded", "dlopened", "linker", "vdso",
 )  # fmt: skip
+
+_NAMED = (DT_NEEDED, DT_SONAME)
+_LONGEST_NAME = 128  # bytes of a name that are read along; longer ones are read by themselves
 
 
 @dataclass(frozen=True)
@@ -154,19 +158,29 @@ def _names(memory: Memory, image: Image | None) -> tuple[str | None, tuple[str, 
     strings = image.pointer(DT_STRTAB) if image else None
     if image is None or strings is None:
         return None, ()
-    soname: str | None = None
-    needed: list[str] = []
-    for tag, value in image.dynamic:
-        if tag in (DT_NEEDED, DT_SONAME):
-            try:
-                text = decode_path(read_string(memory, strings + value))
-            except Unreadable:
-                continue
-            if tag == DT_SONAME:
-                soname = text
-            else:
-                needed.append(text)
-    return soname, tuple(needed)
+    wanted = [(tag, strings + value) for tag, value in image.dynamic if tag in _NAMED]
+    texts = _read_strings(memory, [address for _, address in wanted])
+    names = [(tag, text) for (tag, _), text in zip(wanted, texts) if text is not None]
+    soname = next((text for tag, text in names if tag == DT_SONAME), None)
+    return soname, tuple(text for tag, text in names if tag == DT_NEEDED)
+
+
+def _read_strings(memory: Memory, addresses: Sequence[int]) -> list[str | None]:
+    """Strings of one table, with one read where they are close together, as they mostly are."""
+    first = min(addresses, default=0)
+    try:
+        size = max(addresses, default=0) - first + _LONGEST_NAME
+        data = memory.read(first, size) if addresses and size <= PAGE else b""
+    except Unreadable:
+        data = b""
+    found: list[str | None] = []
+    for address in addresses:
+        text, end, _ = data[address - first :].partition(b"\0")
+        try:
+            found.append(decode_path(text if end else read_string(memory, address)))
+        except Unreadable:
+            found.append(None)
+    return found
 
 
 def _resolve_path(process: Process, name: str, image: Image | None, first: bool) -> str:

@@ -12,7 +12,7 @@ from gdbext.elf.file import map_file
 from gdbext.elf.image import DT_RPATH, DT_RUNPATH, DT_STRTAB
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory, read_string
-from gdbext.linker.modules import LINKER, MAIN, PRELOADED, VDSO, Linker, Module
+from gdbext.linker.modules import DLOPENED, LINKER, MAIN, PRELOADED, VDSO, Linker, Module
 from gdbext.linker.private import read_names
 
 _HWCAPS = re.compile(r"(?:glibc-hwcaps/[\w-]+/|(?:tls|haswell|xeon_phi|avx512_1|x86_64|atomics)/)*")
@@ -55,11 +55,15 @@ def search_rule(
         return "cache", f"{asked} found by /etc/ld.so.cache"
     if _DEFAULT.fullmatch(os.path.dirname(module.path)):
         return "default", f"{asked} found in a default directory"
+    for rule, directory, owner in _callers_directories(memory, linker, module):
+        if _lies_in(module.path, directory, asked):
+            return rule, f"{asked} found in {directory} ({owner}, which must have opened it)"
     return None, f"asked for as {asked}, but no search rule leads to its path now"
 
 
 def _lies_in(path: str, directory: str, asked: str) -> bool:
-    prefix = directory.rstrip("/") + "/"
+    # ld.so keeps `$ORIGIN/../lib` as it is; the same file by another spelling is the same file
+    path, prefix = os.path.normpath(path), os.path.normpath(directory).rstrip("/") + "/"
     middle = path[len(prefix) : -len(asked)] if path.endswith("/" + asked) else "?"
     return path.startswith(prefix) and _HWCAPS.fullmatch(middle) is not None
 
@@ -87,6 +91,17 @@ def _directories(
         yield "RUNPATH", directory, f"RUNPATH of {loader.path}"
 
 
+def _callers_directories(
+    memory: Memory, linker: Linker, module: Module
+) -> Iterator[tuple[str, str, str]]:
+    """RPATH and RUNPATH of every module that may have called dlopen: ld.so does not record it."""
+    if module.kind == DLOPENED:
+        for caller in linker.modules:
+            for rule, tag in (("RUNPATH", DT_RUNPATH), ("RPATH", DT_RPATH)):
+                for directory in _path_list(memory, caller, tag):
+                    yield rule, directory, f"{rule} of {caller.path}"
+
+
 def _path_list(memory: Memory, module: Module, tag: int) -> list[str]:
     """The directories of DT_RPATH or DT_RUNPATH, $ORIGIN expanded."""
     image = module.image
@@ -100,7 +115,7 @@ def _path_list(memory: Memory, module: Module, tag: int) -> list[str]:
         return []
     origin = os.path.dirname(module.path)
     expanded = re.sub(r"\$(?:ORIGIN\b|\{ORIGIN\})", lambda _: origin, text)
-    return [os.path.normpath(d) if ".." in d else d for d in expanded.split(":") if d]
+    return [d for d in expanded.split(":") if d]
 
 
 def read_cache(path: str) -> dict[str, set[str]]:

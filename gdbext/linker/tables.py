@@ -32,7 +32,8 @@ class Tables:
 
     memory: Memory
     image: Image
-    file: Callable[[], ElfFile | None]
+    find_file: Callable[[], ElfFile | None]
+    find_symbols: Callable[[], SymbolTable | None]
 
     @cached_property
     def symbols(self) -> SymbolTable:
@@ -61,9 +62,13 @@ class Tables:
 
     @cached_property
     def _full(self) -> SymbolTable | None:
-        """.symtab of the file on disk, if that is the one that was loaded."""
-        file = self.file()
-        return file.symbols() if file else None
+        """.symtab of the file, or of its separate debug file when it is stripped."""
+        return (self.file.symbols() if self.file else None) or self.find_symbols()
+
+    @cached_property
+    def file(self) -> ElfFile | None:
+        """The file on disk, if it is the one that was loaded."""
+        return self.find_file()
 
     def name(self, address: int, preferred: str | None = None) -> Definition | None:
         """A name for an address of this module: `preferred` if it is one of its names."""
@@ -72,9 +77,10 @@ class Tables:
             symbols = self.symbols
             index = symbols.exports.get(place) if preferred is not None else None
             if index is not None and preferred is not None:
-                if symbols.name(index) == preferred:
+                raw = preferred.encode()
+                if symbols.is_named(index, raw):
                     return Definition(preferred, 0)
-                for alias in symbols.indices_by_name.get(preferred.encode(), ()):
+                for alias in symbols.indices_by_name.get(raw, ()):
                     entry = symbols.entry(alias)
                     if entry.shndx and entry.value == place:
                         return Definition(preferred, 0)
@@ -93,10 +99,15 @@ def _covering(table: SymbolTable, place: int) -> Definition | None:
 
 @dataclass(frozen=True)
 class TableSet:
-    """The tables of every module, made when first asked for."""
+    """The tables of every module, made when first asked for.
+
+    `find_file` gives a module's file if it is the one that was loaded, `find_symbols` the
+    .symtab of its separate debug file.
+    """
 
     memory: Memory
-    file_of: Callable[[Module], ElfFile | None]
+    find_file: Callable[[Module], ElfFile | None]
+    find_symbols: Callable[[Module], SymbolTable | None]
     _made: dict[int, Tables] = field(default_factory=dict)
 
     def of(self, module: Module) -> Tables | None:
@@ -105,9 +116,19 @@ class TableSet:
             return None
         tables = self._made.get(module.image.start)
         if tables is None:
-            tables = Tables(self.memory, module.image, lambda: self.file_of(module))
+            tables = Tables(
+                self.memory,
+                module.image,
+                lambda: self.find_file(module),
+                lambda: self.find_symbols(module),
+            )
             self._made[module.image.start] = tables
         return tables
+
+    def file_of(self, module: Module) -> ElfFile | None:
+        """The file of a module, if it is the one that was loaded."""
+        tables = self.of(module)
+        return tables.file if tables else None
 
     def name(self, module: Module, address: int, preferred: str | None = None) -> Definition | None:
         """A name for an address in `module`."""

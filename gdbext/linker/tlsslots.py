@@ -6,12 +6,13 @@ sysdeps/x86_64/dl-tlsdesc.S and sysdeps/aarch64/dl-tlsdesc.S.
 
 from __future__ import annotations
 
-from gdbext.elf.arch import DTPMOD, DTPOFF, TLSDESC, Arch
+from gdbext.elf.arch import DTPMOD, DTPOFF, TLSDESC, TPOFF, Arch
 from gdbext.elf.image import PT_TLS
 from gdbext.elf.reader import Memory, read_word, read_words
 from gdbext.elf.relocations import Relocation
 from gdbext.linker.modules import Linker, Module
 
+TLS_KINDS = frozenset({DTPMOD, DTPOFF, TPOFF, TLSDESC})
 _LARGEST_OFFSET = 1 << 32  # larger than any static TLS area, smaller than any pointer to a heap
 
 

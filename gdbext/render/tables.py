@@ -18,12 +18,11 @@ def table(
 
     `quick` is for one of very many tables.
     """
-    width = len(headers)
-    cells = [[printable(cell) for cell in row] for row in rows]
     flush = [header in right.split() for header in headers]
-    if len(cells) <= _LONG and not quick:
+    if len(rows) <= _LONG and not quick:
         from tabulate import tabulate
 
+        cells = [[printable(cell) for cell in row] for row in rows]
         text = tabulate(
             cells,
             headers=headers,
@@ -33,13 +32,16 @@ def table(
         )
         yield from ("  " + line.rstrip() for line in text.split("\n"))
         return
-    sizes = [max(map(len, column)) for column in zip(headers, *cells)]
+    sizes = [max(map(len, column)) for column in zip(headers, *rows)]
+    last = len(headers) - 1
     form = "  " + "  ".join(
-        f"%{'' if flush[i] else '-'}{sizes[i] if i < width - 1 or flush[i] else 0}s"
-        for i in range(width)
+        f"%{'' if right_aligned else '-'}{size if i < last or right_aligned else 0}s"
+        for i, (size, right_aligned) in enumerate(zip(sizes, flush))
     )
-    for row in (headers, *cells):
-        yield form % tuple(row)
+    for row in (headers, *rows):
+        line = form % tuple(row)
+        # Every cell would have to be looked at otherwise: most lines have nothing to escape.
+        yield line if line.isprintable() else form % tuple(map(printable, row))
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
