@@ -240,7 +240,8 @@ def _count_gnu_hash(memory: Memory, image: Image, table: int) -> int:
         size = min(_CHUNK, room) // 4 * 4
         for offset, (chain,) in enumerate(struct.iter_unpack("<I", memory.read(at, size))):
             if chain & 1:
-                return (at - chains_at) // 4 + first + offset + 1
+                count: int = (at - chains_at) // 4 + first + offset + 1
+                return count
         at, room = at + size, room - size
     raise Problem("damaged DT_GNU_HASH: its last chain has no end")
 

@@ -2,7 +2,8 @@
 
 No debug info is needed. ld.so keeps the arguments of the call on the stack in struct
 dl_open_args {const char *file; int mode; const void *caller_dlopen; …} (glibc, elf/dl-open.c):
-`caller_dlopen` is the return address into the caller, so the frames say what to look for.
+`caller_dlopen` is the return address into the caller, so the frames say what to look for. In
+2.43 the caller's link_map stands there instead.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def find_caller(
 def find_requests(memory: Memory, start: int, callers: Sequence[int]) -> list[Request]:
     """The arguments on the stack from `start` on: {file, mode, caller} with a known caller.
 
-    `callers` are the return addresses of the frames. Nearest to the stop first; what earlier
-    calls left behind may come after.
+    `callers` are the return addresses of the frames and the link_map of the caller. Nearest
+    to the stop first; what earlier calls left behind may come after.
     """
     words = _stack_words(memory, start)
     wanted = set(callers)
@@ -106,14 +107,12 @@ def _stack_words(memory: Memory, start: int) -> tuple[int, ...]:
 
 
 def choose_request(requests: Sequence[Request], fresh: Sequence[Module]) -> Request | None:
-    """The request that brought the new modules in: one that names one of them, else the nearest."""
-    for request in requests:
-        for module in fresh:
-            if request.file in (module.name, module.path, module.soname) or os.path.basename(
-                request.file
-            ) == os.path.basename(module.path):
-                return request
-    return requests[0] if requests else None
+    """The request that brought the new modules in: the nearest one that names one of them.
+
+    The file name is the same in both: ld.so expands a name, but follows no symbolic link.
+    """
+    names = {os.path.basename(m.name) for m in fresh} | {m.soname for m in fresh}
+    return next((r for r in requests if os.path.basename(r.file) in names), None)
 
 
 _KNOWN = sum(bit for bit, _ in _FLAGS) | _INTERNAL

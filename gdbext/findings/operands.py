@@ -17,8 +17,9 @@ _X86_64 = re.compile(
 )
 _X86_64_PLAIN = re.compile(r"(?<![$\w-])(?P<segment>%[cdefgs]s:)?(?P<displacement>0x[0-9a-f]+)\b")
 _COMMENT = re.compile(r"\s+# (0x[0-9a-f]+)")  # objdump's: where a %rip-relative operand leads
-# What only computes an address, or hints; prefetches never fault.
-_X86_64_HARMLESS = ("lea", "nop", "prefetch", "endbr")
+# What only computes an address, or hints (prefetches never fault), or adds more than its text says
+# to the address that it shows.
+_X86_64_UNTOLD = re.compile(r"lea|nop|prefetch|endbr|xlat|bt[src]?[wlq]? +%")
 _X86_64_PREFIXES = re.compile(
     r"^(?:(?:rep[nz]*|lock|bnd|notrack|data16|xacquire|xrelease|rex[.WRXB]*|[cdefgs]s)\s+)*"
 )
@@ -37,9 +38,9 @@ def x86_64_operands(text: str, read: ReadRegister) -> list[int]:
     stack."""
     text = _X86_64_PREFIXES.sub("", text.strip())
     mnemonic = text.split(None, 1)[0] if text else ""
-    if mnemonic.startswith(_X86_64_HARMLESS):
+    if _X86_64_UNTOLD.match(text):
         return []
-    found = []
+    found: list[int | None] = []
     for match in _X86_64.finditer(text.partition(" #")[0]):
         if match["base"] == "rip":
             comment = _COMMENT.search(text)

@@ -72,7 +72,8 @@ class Inferior:
         """The auxiliary vector, {AT_*: value}."""
         if self.core is not None:
             return self.core.auxv
-        return decode_auxv(self._process_file("auxv") or remote.read_auxv(self.gdb))
+        data = self._process_file("auxv") or remote.read_auxv(self.gdb)
+        return decode_auxv(data) or remote.printed_auxv()
 
     def regions(self) -> Sequence[Region]:
         return self._regions
@@ -161,19 +162,23 @@ class Inferior:
         """/proc/self is GDB when GDB opens it: name the process instead."""
         return f"/proc/{self.gdb.pid}" + ("/fd" if match.group(1) == "dev/fd" else "")
 
+    @cached_property
+    def _search(self) -> tuple[str, tuple[str, ...], str | None]:
+        """(sysroot, solib-search-path, the program that GDB was given)."""
+        folders = str(gdb.parameter("solib-search-path") or "").split(":")
+        return str(gdb.parameter("sysroot") or ""), tuple(filter(None, folders)), _program()
+
     def _local_paths(self, path: str) -> Iterator[str]:
         if self.target == "native":
             yield self.local_path(path)
             return
         if path.startswith(("/proc/", "/dev/")):
             return  # those are of the machine and moment of the process
-        sysroot = str(gdb.parameter("sysroot") or "")
+        sysroot, folders, program = self._search
         if sysroot and not sysroot.startswith("target:"):
             yield sysroot.rstrip("/") + path
-        for directory in str(gdb.parameter("solib-search-path") or "").split(":"):
-            if directory:
-                yield os.path.join(directory, os.path.basename(path))
-        program = _program()
+        for folder in folders:
+            yield os.path.join(folder, os.path.basename(path))
         if program and os.path.basename(program) == os.path.basename(path):
             yield program
         if self.core is not None and not path.startswith("/"):
@@ -219,10 +224,15 @@ class Inferior:
 
 def _target_kind(inferior: gdb.Inferior) -> str:
     """`native`, `core`, `remote`, `extended-remote` and so on, as GDB names its targets."""
-    connection = inferior.connection
-    if connection is None:
-        raise Problem(NO_PROCESS)
-    return str(connection.type)
+    if hasattr(inferior, "connection"):
+        if inferior.connection is None:
+            raise Problem(NO_PROCESS)
+        return str(inferior.connection.type)
+    # GDB before 12 says it in this text alone: "  - native (Native process)"
+    stack = gdb.execute("maint print target-stack", to_string=True)
+    names = re.findall(r"^ *- ([\w-]+) \(", stack, re.MULTILINE)
+    kinds = ("core", "native", "remote", "extended-remote")
+    return next((kind for kind in kinds if kind in names), "unknown")
 
 
 def _program() -> str | None:
@@ -241,7 +251,7 @@ def _arch(inferior: gdb.Inferior) -> Arch:
 
 
 # A core target keeps its number and its file; another core gets another number.
-_core_paths: dict[int, str] = {}
+_core_paths: dict[int | None, str] = {}
 
 
 def _core_path(inferior: gdb.Inferior) -> str:
@@ -249,8 +259,9 @@ def _core_path(inferior: gdb.Inferior) -> str:
     corefile = getattr(inferior, "corefile", None)
     if corefile is not None:
         return str(corefile.filename)
-    number = inferior.connection.num if inferior.connection else 0
-    if number not in _core_paths:
+    connection = getattr(inferior, "connection", None)
+    number = connection.num if connection else None  # GDB before 12 has no numbers
+    if number is None or number not in _core_paths:
         text = gdb.execute("info target", to_string=True)
         match = re.search(r"core dump file:\n\t`(.*?)', file type ", text, re.DOTALL)
         if match is None:

@@ -38,8 +38,19 @@ def read_file(inferior: gdb.Inferior, path: str) -> bytes:
 
 
 def _send(inferior: gdb.Inferior, packet: bytes) -> bytes:
-    send = getattr(inferior.connection, "send_packet", None)  # remote targets alone have it
+    connection = getattr(inferior, "connection", None)
+    send = getattr(connection, "send_packet", None)  # remote targets have it, from GDB 13 on
     return (send(packet) or b"") if send else b""
+
+
+def printed_auxv() -> dict[int, int]:
+    """The auxiliary vector from the text of `info auxv`, for GDBs that have no other way."""
+    try:
+        text = gdb.execute("info auxv", to_string=True)
+    except gdb.error:
+        return {}  # this target has none
+    rows = re.findall(r'^(\d+) .*? (0x[0-9a-f]+|\d+)(?: ".*")?$', text, re.MULTILINE)
+    return {int(key): int(value, 0) for key, value in rows if int(key)}
 
 
 def unescape(data: bytes) -> bytes:

@@ -52,34 +52,49 @@ def read_images(
     """The image of each link_map, by its address, and the layout that they confirm."""
     images: dict[int, Image | Problem] = {}
     memory = process.memory
-    for link_map, _ in maps:
+    real = _real_maps(memory, [m for m, _ in maps])
+    for link_map in real.values():
         if main is not None and main.dynamic_address == link_map.l_ld:
             images[link_map.address] = main
         else:
             images[link_map.address] = _image_at(memory, link_map.l_addr, link_map.l_ld)
-    layout = locate(memory, _known(memory, maps, images))
-    missing = [m for m, _ in maps if isinstance(images[m.address], Problem)]
+    layout = locate(memory, _known(memory, images))
+    missing = [m for m in real.values() if isinstance(images[m.address], Problem)]
     for link_map in missing:
         images[link_map.address] = _find_image(process, link_map, layout)
     if missing:
-        layout = locate(memory, _known(memory, maps, images))
-    return images, layout
+        layout = locate(memory, _known(memory, images))
+    return {m.address: images[real[m.address].address] for m, _ in maps}, layout
 
 
-def _known(
-    memory: Memory, maps: Sequence[tuple[LinkMap, int]], images: dict[int, Image | Problem]
-) -> list[tuple[int, Image]]:
+def _real_maps(memory: Memory, maps: Sequence[LinkMap]) -> dict[int, LinkMap]:
+    """Each link_map by its address, but the real one for ld.so's proxy in another namespace.
+
+    A proxy has little more than l_real (glibc, elf/dl-load.c, elf/dl-open.c); before 2.32 not
+    even l_addr. In musl the word at that offset points to program headers, never to a map.
+    """
+    by_address = {m.address: m for m in maps}
+    real = {}
+    for link_map in maps:
+        try:
+            target = by_address.get(read_word(memory, link_map.address + L_REAL), link_map)
+        except Unreadable:
+            target = link_map
+        real[link_map.address] = target
+    return real
+
+
+def _known(memory: Memory, images: dict[int, Image | Problem]) -> list[tuple[int, Image]]:
     """(link_map, image) of what can vote on the layout."""
-    pairs = ((m.address, images[m.address]) for m, _ in maps)
     return [
         (address, image)
-        for address, image in pairs
+        for address, image in images.items()
         if isinstance(image, Image) and _is_own_map(memory, address)
     ]
 
 
 def _is_own_map(memory: Memory, address: int) -> bool:
-    """False for ld.so's proxy in other namespaces, whose l_real is the real one."""
+    """Whether l_real is there and says so: False for musl."""
     try:
         return read_word(memory, address + L_REAL) == address
     except Unreadable:

@@ -17,7 +17,7 @@ from gdbext.elf.image import (
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_words
 from gdbext.linker.modules import Linker, Module
-from gdbext.linker.private import LT_LOADED, read_scopes
+from gdbext.linker.private import LT_LOADED
 
 LAZY, NOW = "lazy", "now"
 
@@ -83,9 +83,12 @@ def deepbind(memory: Memory, linker: Linker, module: Module) -> bool | None:
     first = linker.first(module.namespace)
     if first is module:
         return False
-    scopes = read_scopes(memory, private)
-    if scopes is None or first.private is None:
+    if private.scopes is None or first.private is None:
         return None
-    # DT_SYMBOLIC's own list, l_symbolic_searchlist, is in front of both
-    scopes = tuple(scope for scope in scopes if scope != private.local_scope + 16)
-    return bool(scopes) and scopes[0] != first.private.local_scope
+    try:
+        scope, following = read_words(memory, private.scopes, 2)
+    except Unreadable:
+        return None
+    if scope == private.local_scope + 16:
+        scope = following  # DT_SYMBOLIC's own list, l_symbolic_searchlist, is in front
+    return scope not in (0, first.private.local_scope)

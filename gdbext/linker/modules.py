@@ -45,7 +45,8 @@ class Module:
 
     @property
     def bias(self) -> int:
-        return self.map.l_addr
+        """The load bias; ld.so's proxy in another namespace has no l_addr of its own."""
+        return self.image.bias if self.image else self.map.l_addr
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,10 @@ def _read_strings(memory: Memory, addresses: Sequence[int]) -> list[str | None]:
 
 def _resolve_path(process: Process, name: str, image: Image | None, first: bool) -> str:
     """An absolute path where one can be had: ld.so's names may be empty or relative."""
-    if name.startswith("/") or (image is not None and not first and _is_vdso(process, image)):
+    if name.startswith("/"):
         return name
+    if image is not None and not first and _is_vdso(process, image):
+        return name or "[vdso]"  # musl gives it no name
     for region in process.regions() if image else ():
         if image and region.start <= image.start < region.end and region.path:
             return region.path if region.path.startswith("/") else name

@@ -168,9 +168,10 @@ def _report(inferior: Inferior, fresh_maps: Sequence[int]) -> Iterator[str]:
     caller = find_caller(
         linker, tables, [code(f.lookup) for f in frames], [f.function for f in frames]
     )
-    requests = find_requests(
-        inferior.memory, register(inferior.arch.sp) or 0, [code(f.pc) for f in frames]
-    )
+    callers = [code(f.pc) for f in frames]
+    if caller is not None:
+        callers.append(caller.module.map.address)
+    requests = find_requests(inferior.memory, register(inferior.arch.sp) or 0, callers)
     request = choose_request(requests, fresh)
     opened = _opened(fresh, request)
     yield f"[gdbext] {printable(file_name(opened))} is mapped, its constructors have not run"
