@@ -3,6 +3,7 @@
 # make unit    the tests that need no GDB
 # make lint    style and types
 # make bench   speed and memory, beside GDB's own commands
+# make docs    docs/commands.md, from the commands' own help
 # make clean   removes what the others made, except .venv
 #
 # Each of them works by itself on a fresh Debian 12 with git, make and python3. Debian packages are installed
@@ -42,12 +43,12 @@ define pip_install
 @touch $@
 endef
 
-.PHONY: demo test unit lint bench clean debian-demo debian-test
+.PHONY: demo test unit lint bench docs clean debian-demo debian-test
 
 demo: debian-demo .venv/.for-demo
 	@$(MAKE) --no-print-directory -C testprogs demo
 	$(GDB) -nx -batch -ex 'directory "$(CURDIR)/gdbext"' -ex 'source gdbext' -ex run \
-	  -ex plug-links -ex plug-got $(DEMO_HOST) </dev/null
+	  -ex plug-links -ex 'plug-got libwords' $(DEMO_HOST) </dev/null
 
 test: lint
 	@$(MAKE) --no-print-directory -C testprogs
@@ -63,6 +64,10 @@ lint: debian-test .venv/.for-test
 
 bench: debian-test .venv/.for-test
 	$(BIN)/python bench/run.py $(ARGS)
+
+docs: debian-demo .venv/.for-demo
+	$(GDB) -nx -batch -ex 'set width 0' -ex 'directory "$(CURDIR)/gdbext"' -ex 'source gdbext' \
+	  -x docs/print_commands.py > docs/commands.md
 
 clean:
 	$(MAKE) --no-print-directory -C testprogs clean

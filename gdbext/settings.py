@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import gdb
 
+# The signal of the latest stop, if it was one.
+last_signal: list[str] = []
 # Called when `set plug stop-on-dlopen` has a new value.
 dlopen_listeners: list[Callable[[], None]] = []
 _PREFIX_HELP = "Settings of gdbext, which explains dynamic linking. See: help plug-links"

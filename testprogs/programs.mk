@@ -33,7 +33,7 @@ ALL_$2 += $(OUT)/$2/$3
 $(OUT)/$2/$3: $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) $(addprefix $(OUT)/$2/,$6) \
 		$(wildcard $2/*.h $2/*.hpp) programs.mk
 	@mkdir -p $$(@D)
-	$1 $(PLAIN) $$(LINK) $(if $(findstring -static,$5),,$$(ORIGIN)) $5 -o $$@ $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) \
+	$1 $(PLAIN) $$(LINK) $(if $(findstring -static,$5)$(findstring -rpath,$5),,$$(ORIGIN)) $5 -o $$@ $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) \
 		$(if $6,-L$(OUT)/$2 $(addprefix -l:,$6)) $(LIBS)
 endef
 lib = $(eval $(call build,$(CC) $(CFLAGS) -fPIC -shared -Wl$(comma)-soname$(comma)$(notdir $2),$1,$2,$3,$4,$5))
@@ -120,6 +120,14 @@ $(call exe,static,static_stripped,program.c,$(STATIC) -s)
 $(call lib,nopie,liblibrary.so,library.c)
 $(call exe,nopie,host,host.c,-no-pie -fno-pie,liblibrary.so)
 
+# places: what plug-where tells apart
+$(call exe,places,host,host.c)
+$(call lib,places,libpltgot.so,pltgot.c)
+
+# racing: dlopen in four threads
+$(call exe,racing,host,host.c)
+$(foreach n,1 2 3 4,$(call lib,racing,lib$n.so,library.c))
+
 # crashes, one plugin each
 $(call host,nullcall)
 $(call lib,nullcall,libplugin.so,plugin.c)
@@ -172,6 +180,16 @@ $(call lib,loader,libone.so,one.c)
 $(call lib,loader,libtwo.so,two.c,,libone.so)
 $(call lib,loader,libundefined.so,undefined.c)
 
+# search: -rpath-link is for ld alone, so `bare` has no search path
+ifneq ($(glibc),)
+$(call lib,search,one/libleaf.so,leaf.c,-Wl$(comma)-rpath-link$(comma).)
+$(call lib,search,one/libmiddle.so,middle.c,-Wl$(comma)-rpath-link$(comma).,one/libleaf.so)
+$(call lib,search,two/libleaf.so,leaf.c,-Wl$(comma)-rpath-link$(comma).)
+$(call lib,search,two/librunpath.so,middle.c,,two/libleaf.so)
+$(call exe,search,bare,loader/host.c,-Wl$(comma)-rpath-link$(comma).)
+$(call exe,search,rpath,loader/host.c,-Wl$(comma)--disable-new-dtags -Wl$(comma)-rpath$(comma)'$$$$ORIGIN/one')
+endif
+
 # libcdlopen
 ifneq ($(glibc),)
 $(call exe,libcdlopen,host,host.c)
@@ -183,6 +201,12 @@ ifneq ($(glibc),)
 $(call cxxexe,cxx,host,host.cpp,-rdynamic)
 $(call cxxlib,cxx,libplain.so,plain.cpp)
 $(call cxxlib,cxx,libstrict.so,strict.cpp)
+endif
+
+# names: a C++ crash
+ifneq ($(glibc),)
+$(call host,names)
+$(call cxxlib,names,libplugin.so,plugin.cpp)
 endif
 
 all: $(ALL)

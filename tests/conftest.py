@@ -17,6 +17,9 @@ from tests.harness import Batch, Gdb
 from tests.programs import Program
 from tests.sessions import Sessions
 
+# Judges outside of test files say what they saw, too.
+pytest.register_assert_rewrite("tests.judges")
+
 SESSIONS = pytest.StashKey[Sessions]()
 LIVE = Path(__file__).parent / "live"
 

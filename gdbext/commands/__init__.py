@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from gdbext.commands.got import PlugGot
+from gdbext.commands.links import PlugLinks
+from gdbext.commands.regs import PlugRegs
+from gdbext.commands.where import PlugWhere
+
+COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere)
+
 
 def register() -> None:
     """Make every command known to GDB. A command of the same name is replaced."""
-    from gdbext.commands.got import PlugGot
-    from gdbext.commands.links import PlugLinks
-    from gdbext.commands.regs import PlugRegs
-    from gdbext.commands.where import PlugWhere
-
-    for command in (PlugLinks, PlugGot, PlugRegs, PlugWhere):
+    for command in COMMANDS:
         command()

@@ -98,7 +98,7 @@ class Command(gdb.Command):
             return gdb.string_to_argv(argument)
         rest, options = argument.strip(), []
         while match := _LEADING.match(rest) or _TRAILING.search(rest):
-            rest = rest[: match.start()] + rest[match.end() :]
+            rest = (rest[: match.start()] + rest[match.end() :]).strip()
             options += gdb.string_to_argv(match.group())
         # `--` keeps an expression that starts with a minus from being taken for an option.
         return [*options, "--", rest.strip()] if rest.strip() else options

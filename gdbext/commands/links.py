@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gdbext.linker.links import Link
     from gdbext.linker.modules import Linker
 
+_NO_STRINGS = "unknown: its string table is in no memory that can be read"
 _WIDE = 132
 
 
@@ -109,12 +110,14 @@ def _document(link: Link) -> dict[str, Any]:
         "binding": link.binding,
         "relro": link.relro,
         "build_id": link.build_id,
-        "needed": [shown(name) for name in module.needed],
+        "needed": None if module.needed is None else [shown(name) for name in module.needed],
         "needed_by": [shown(path) for path in link.needed_by],
         "opened_by": None,
         "tls_module_id": link.tls_module_id,
         "file": link.on_disk.state,
     }
+    if module.needed is None:
+        document["needed_reason"] = _NO_STRINGS
     if module.problem:
         document["start_reason"] = shown(module.problem)
     for field, reason in link.reasons.items():
@@ -154,7 +157,8 @@ def _table(links: list[Link], search: bool) -> Iterator[str]:
             row[-1:] = [link.search[0] or "?", module.path]
         rows.append(row)
     _shorten_paths(headers, rows)
-    yield from table(headers, rows, right="opens")
+    # tabulate makes columns wider than they need be
+    yield from table(headers, rows, right="opens", quick=True)
 
 
 def _shorten_paths(headers: list[str], rows: list[list[str]]) -> None:
@@ -162,7 +166,7 @@ def _shorten_paths(headers: list[str], rows: list[list[str]]) -> None:
     from gdbext.render.printable import printable
 
     others = zip(headers[:-1], *(row[:-1] for row in rows))
-    room = max(terminal_width() - 2 - sum(max(map(len, column)) + 2 for column in others), 24)
+    room = max(terminal_width() - 2 - sum(max(map(len, column)) + 2 for column in others), 12)
     for row in rows:
         path = printable(row[-1])
         if len(path) > room:
@@ -191,7 +195,7 @@ def _in_full(link: Link) -> Iterator[str]:
         ("build-id", link.build_id or "none"),
         ("TLS module", str(link.tls_module_id or "-")),
         ("file", _FILE_TEXT.get(link.on_disk.state or "") or f"unknown: {link.on_disk.reason}"),
-        ("needs", " ".join(module.needed) or "-"),
+        ("needs", _NO_STRINGS if module.needed is None else " ".join(module.needed) or "-"),
         ("needed by", " ".join(map(os.path.basename, link.needed_by)) or "-"),
         ("opened by", f"unknown: {reason}" if (reason := link.reasons.get("opened_by")) else "-"),
     ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import gdb
+
+from gdbext import settings
 from gdbext.commands.base import Command
 
 if TYPE_CHECKING:
@@ -12,6 +15,14 @@ if TYPE_CHECKING:
 
     from gdbext.findings.registers import Register
     from gdbext.inferior import Inferior
+
+
+class Registers(NamedTuple):
+    """The registers of one frame, by its thread's number and its own."""
+
+    thread: int
+    frame: int
+    rows: list[Register]
 
 
 class PlugRegs(Command):
@@ -23,33 +34,35 @@ class PlugRegs(Command):
     name = "plug-regs"
     schema = "regs"
 
-    def facts(self, inferior: Inferior, args: argparse.Namespace) -> list[Register]:  # noqa: ARG002
+    def facts(self, inferior: Inferior, args: argparse.Namespace) -> Registers:  # noqa: ARG002
         from gdbext.elf.problem import Problem
         from gdbext.findings.registers import explain_registers
-        from gdbext.inferior.frames import register, selected_frame
-        from gdbext.linker.modules import read_linker
+        from gdbext.inferior.frames import careful, frame_level, register, selected_frame
+        from gdbext.linker.alone import read_linker_or_images
 
-        if selected_frame() is None:
+        frame, thread = selected_frame(), gdb.selected_thread()
+        if frame is None or thread is None:
             raise Problem("no thread is selected, so there are no registers")
         arch = inferior.arch
         values = [(name, register(name)) for name in arch.registers]
         values.append((arch.flags, register(arch.flags)))
         pointers = [(name, register(name)) for name in arch.thread_pointers]
         values.append(next((p for p in pointers if p[1] is not None), pointers[0]))
-        try:
-            linker = read_linker(inferior)
-        except Problem:
-            linker = None  # static, or not started: the mappings still say something
-        return explain_registers(values, inferior.map(linker))
+        linker, _ = read_linker_or_images(inferior)
+        space = careful(inferior.map(linker), settings.last_signal)
+        return Registers(thread.num, frame_level(frame), explain_registers(values, space))
 
-    def document(self, facts: list[Register], args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
-        return {"registers": [_document(register) for register in facts]}
+    def document(self, facts: Registers, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
+        rows = [_document(register) for register in facts.rows]
+        return {"thread": facts.thread, "frame": facts.frame, "registers": rows}
 
-    def text(self, facts: list[Register], args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
-        from gdbext.findings.description import register_lines
+    def text(self, facts: Registers, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
+        from gdbext.findings.description import register_line
         from gdbext.inferior.frames import demangle
+        from gdbext.render.printable import printable
 
-        yield from register_lines(facts, demangle)
+        for register in facts.rows:
+            yield printable(register_line(register, demangle))
 
 
 def _document(register: Register) -> dict[str, Any]:

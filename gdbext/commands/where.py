@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import gdb
 
+from gdbext import settings
 from gdbext.commands.base import Argument, Command
 
 if TYPE_CHECKING:
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 
     from gdbext.inferior import Inferior
     from gdbext.linker.places import Place
+
+
+# Types whose values are addresses or numbers; memberptr and the like are left out on purpose.
+_ADDRESSES = (
+    gdb.TYPE_CODE_PTR,
+    gdb.TYPE_CODE_INT,
+    gdb.TYPE_CODE_ENUM,
+    gdb.TYPE_CODE_CHAR,
+    gdb.TYPE_CODE_BOOL,
+    gdb.TYPE_CODE_RANGE,
+)
 
 
 class PlugWhere(Command):
@@ -31,15 +44,12 @@ class PlugWhere(Command):
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Place:
-        from gdbext.elf.problem import Problem
-        from gdbext.linker.modules import read_linker
+        from gdbext.inferior.frames import careful
+        from gdbext.linker.alone import read_linker_or_images
 
         address = evaluate(args.address)
-        try:
-            linker = read_linker(inferior)
-        except Problem:
-            linker = None  # static, or not started: the mappings still say something
-        return inferior.map(linker).place(address)
+        linker, _ = read_linker_or_images(inferior)
+        return careful(inferior.map(linker), settings.last_signal).place(address)
 
     def document(self, facts: Place, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         from gdbext.findings.description import describe, place_document
@@ -58,11 +68,14 @@ class PlugWhere(Command):
 
 def _details(place: Place) -> Iterator[str]:
     from gdbext.findings.description import access, slot_name
+    from gdbext.inferior.frames import demangle
     from gdbext.render.tables import pairs
 
     rows: list[tuple[str, str]] = []
     if place.module is not None:
         rows.append(("module", place.module.path))
+        if place.module.namespace:
+            rows.append(("namespace", str(place.module.namespace)))
     if place.segment is not None and place.module is not None:
         start = place.module.bias + place.segment.vaddr
         end = start + place.segment.memsz
@@ -76,8 +89,8 @@ def _details(place: Place) -> Iterator[str]:
     for name, slot in (("slot", place.slot), ("PLT entry's slot", place.stub)):
         if slot is not None:
             value = hex(slot.value) if slot.value is not None else "?"
-            rows.append((name, f"{slot.address:#x} {slot.type} {slot_name(slot)}"))
-            rows.append(("holds", f"{value} ({slot.state})"))
+            rows.append((name, f"{slot.address:#x} {slot.type} {slot_name(slot, demangle)}"))
+            rows.append(("holds", f"{value} ({slot.state or 'unknown'})"))
     yield from pairs(rows)
 
 
@@ -90,9 +103,36 @@ def evaluate(expression: str) -> int:
     except ValueError:
         pass
     try:
-        value = gdb.parse_and_eval(expression)
-        if value.type.strip_typedefs().code in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY):
-            return int(value.address or 0)
-        return int(value) & (1 << 64) - 1
-    except gdb.error as error:
+        with calls_forbidden():
+            return _address(gdb.parse_and_eval(expression))
+    except (gdb.error, OverflowError) as error:
         raise Problem(f"{expression!r}: {error}") from error
+
+
+@contextmanager
+def calls_forbidden() -> Iterator[None]:
+    """No function of the program is called for a while.
+
+    An expression may ask for that unawares: GDB puts a string literal into the program's memory
+    by calling its malloc.
+    """
+    before = gdb.parameter("may-call-functions")
+    gdb.execute("set may-call-functions off", to_string=True)
+    try:
+        yield
+    finally:
+        gdb.execute(f"set may-call-functions {'on' if before else 'off'}", to_string=True)
+
+
+def _address(value: gdb.Value) -> int:
+    from gdbext.elf.problem import Problem
+
+    kind = value.type.strip_typedefs().code
+    if kind in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY):
+        return int(value.address or 0)
+    if kind in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
+        value = value.referenced_value()
+        return int(value.address or 0)
+    if kind not in _ADDRESSES:
+        raise Problem(f"a value of type {value.type} is no address; its own is that of &(…)")
+    return int(value) & (1 << 64) - 1

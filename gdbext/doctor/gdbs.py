@@ -23,10 +23,6 @@ SAYS_NOTHING = ("Error while executing Python code.", "Error in sourced command 
 INSTALL_GDB = "sudo apt-get install gdb"
 
 FEATURES = {
-    "free_objfile": (
-        "tells of unloaded libraries (free_objfile event)",
-        "no free_objfile event: unloads are noticed at the next stop; GDB 13 has it",
-    ),
     "send_packet": (
         "can talk to a remote stub (RemoteTargetConnection.send_packet)",
         "no RemoteTargetConnection.send_packet: remote stubs tell less; GDB 12 has it",
@@ -36,6 +32,13 @@ FEATURES = {
         "no gdb.Corefile: core files are read from their own headers; nothing is lost",
     ),
 }
+
+# Tried on GDB 13.1 and 18.1: it opens the path itself, where /proc/self is GDB, and reads for ever
+# from its own pipe. It does so before any extension is asked, and does not end at SIGTERM.
+MEMFD = (
+    "GDB hangs for ever when a program loads a library from a memfd (/proc/self/fd/N); "
+    "set this before such a program runs"
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def judge(facts: dict[str, Any], talk: str) -> Iterator[Check]:
             yield Check(name, "ok", present)
         else:
             yield Check(name, "ok" if name == "corefile" else "warning", absent)
+    yield Check("memfd", "warning", MEMFD, "set sysroot /nonexistent")
 
 
 def package(name: str, found: dict[str, str | None]) -> Check:

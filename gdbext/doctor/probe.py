@@ -42,7 +42,6 @@ def facts() -> "dict[str, object]":
         "features": {
             "send_packet": hasattr(getattr(gdb, "RemoteTargetConnection", None), "send_packet"),
             "corefile": hasattr(gdb, "Corefile"),
-            "free_objfile": hasattr(gdb.events, "free_objfile"),
         },
     }
 

@@ -39,22 +39,25 @@ def find_bad_call(space: Map, pc: int, stack_pointer: int, link: int | None) -> 
     found = space.linker.find(target - 1) if space.linker else None
     if found is None or not found[1].flags & PF_X:
         return None
-    caller = found[0]
+    slot = called_slot(space, target)
+    module = space.linker.owner(slot.address) if slot and space.linker else None
+    return BadCall(target, found[0], slot, module)
+
+
+def called_slot(space: Map, return_address: int) -> Slot | None:
+    """The GOT slot that the call before `return_address` goes through; None for other calls."""
     try:
-        code = space.process.memory.read(target - _CALL, _CALL)
+        code = space.process.memory.read(return_address - _CALL, _CALL)
     except Unreadable:
-        return BadCall(target, caller, None, None)
-    way = space.arch.call_slot(code, target)
-    if way is not None and way[0] == "slot":
+        return None
+    way = space.arch.call_slot(code, return_address)
+    if way is None:
+        return None
+    if way[0] == "slot":
         at = space.slot_at(way[1])
-        if at is not None:
-            return BadCall(target, caller, at[1], at[0])
-    if way is not None and way[0] == "stub":
-        module = space.linker.owner(way[1]) if space.linker else None
-        slot = space.stub_at(module, way[1]) if module else None
-        if slot is not None:
-            return BadCall(target, caller, slot, module)
-    return BadCall(target, caller, None, None)
+        return at[1] if at else None
+    module = space.linker.owner(way[1]) if space.linker else None
+    return space.stub_at(module, way[1]) if module else None
 
 
 def _is_code(space: Map, pc: int) -> bool:

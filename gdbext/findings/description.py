@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from gdbext.elf.arch import ABSOLUTE
 from gdbext.elf.image import PF_R, PF_W, PF_X
 from gdbext.findings.registers import Register
 from gdbext.linker.got import Slot
@@ -44,9 +45,10 @@ def _in_module(place: Place, demangle: Demangle) -> str:
     if place.definition is not None:
         phrase += f" {_name(place, demangle)}"
     if place.slot is not None:
-        phrase += f", GOT slot of {slot_name(place.slot)}"
+        what = "pointer to" if place.slot.kind == ABSOLUTE else "GOT slot of"
+        phrase += f", {what} {slot_name(place.slot, demangle)}"
     if place.stub is not None:
-        phrase += f", PLT entry of {slot_name(place.stub)}"
+        phrase += f", PLT entry of {slot_name(place.stub, demangle)}"
     if place.section is not None:
         phrase += f" ({place.section})"
     elif place.segment is not None:
@@ -60,11 +62,12 @@ def _name(place: Place, demangle: Demangle) -> str:
     return demangle(place.definition.symbol) + (f"+{offset:#x}" if offset else "")
 
 
-def slot_name(slot: Slot) -> str:
+def slot_name(slot: Slot, demangle: Demangle) -> str:
     """The slot's symbol, or its relocation where it has none."""
     if slot.symbol is None:
         return slot.type
-    return f"{slot.symbol}@{slot.version}" if slot.version else slot.symbol
+    name = demangle(slot.symbol)
+    return f"{name}@{slot.version}" if slot.version else name
 
 
 def _tls(place: Place, _demangle: Demangle) -> str:
@@ -74,19 +77,26 @@ def _tls(place: Place, _demangle: Demangle) -> str:
     return f"TLS block of {file_name(block.module)}+{offset:#x}, thread {block.thread.number}"
 
 
+def _control_block(place: Place, _demangle: Demangle) -> str:
+    assert place.control is not None
+    offset = place.address - (place.control.thread.thread_pointer or 0)
+    distance = f"{offset:+#x}" if offset else ""
+    return f"thread control block{distance} of thread {place.control.thread.number}"
+
+
 def _stack(place: Place, _demangle: Demangle) -> str:
     return f"stack of thread {place.thread.number}" if place.thread else "a stack"
 
 
 def _below_stack(place: Place, _demangle: Demangle) -> str:
     assert place.thread is not None
-    assert place.region is not None
-    distance = place.region.start - place.address
-    return f"{distance:#x} below the stack of thread {place.thread.number} (stack overflow)"
+    distance = f"{place.region.start - place.address:#x} " if place.region is not None else ""
+    return f"{distance}below the stack of thread {place.thread.number} (stack overflow)"
 
 
 def _region(place: Place, what: str) -> str:
-    assert place.region is not None
+    if place.region is None:
+        return what
     offset = place.address - place.region.start
     return f"{what} {place.region.start:#x}+{offset:#x} ({access(place.region.flags)})"
 
@@ -101,6 +111,7 @@ def _file(place: Place, _demangle: Demangle) -> str:
 _PHRASES: dict[str, Callable[[Place, Demangle], str]] = {
     "module": _in_module,
     "tls": _tls,
+    "tcb": _control_block,
     "stack": _stack,
     "below-stack": _below_stack,
     "heap": lambda place, _: _region(place, "heap"),
@@ -108,17 +119,16 @@ _PHRASES: dict[str, Callable[[Place, Demangle], str]] = {
     "file": _file,
     "null": lambda place, _: "null" if not place.address else f"null+{place.address:#x}",
     "unmapped": lambda *_: "not mapped",
-    "unknown": lambda *_: "readable, in no loaded module (this target lists no mappings)",
+    "unknown": lambda *_: "in no loaded module (this target lists no mappings)",
 }
 
 
-def register_lines(registers: Iterable[Register], demangle: Demangle) -> Iterator[str]:
-    """One line for each register: name, value, what it points to."""
-    for register in registers:
-        value = f"{register.value:#018x}" if register.value is not None else "not available"
-        phrase = describe(register.place, demangle) if register.place is not None else ""
-        text = f' "{register.text}"' if register.text else ""
-        yield f"  {register.name:<9} {value}  {phrase}{text}".rstrip()
+def register_line(register: Register, demangle: Demangle) -> str:
+    """One line for one register: name, value, what it points to."""
+    value = f"{register.value:#018x}" if register.value is not None else "not available"
+    phrase = describe(register.place, demangle) if register.place is not None else ""
+    text = f' "{register.text}"' if register.text else ""
+    return f"  {register.name:<9} {value}  {phrase}{text}".rstrip()
 
 
 def place_document(place: Place) -> dict[str, Any]:
@@ -133,6 +143,8 @@ def place_document(place: Place) -> dict[str, Any]:
     if segment is not None:
         document["segment"] = access(segment.flags)
         document["section"] = place.section
+        if place.section is None:
+            document["section_reason"] = "no file with its section headers is here, or none has it"
     if place.definition is not None:
         document["symbol"] = place.definition.symbol
         document["symbol_offset"] = place.definition.offset
@@ -142,6 +154,9 @@ def place_document(place: Place) -> dict[str, Any]:
     if place.tls is not None:
         document["offset"] = hex(place.address - place.tls.start)
         document["thread"] = place.tls.thread.number
+    if place.control is not None:
+        pointer = place.control.thread.thread_pointer or 0
+        document["offset"] = hex(place.address - pointer)
     if place.thread is not None:
         document["thread"] = place.thread.number
     if region is not None:
@@ -158,6 +173,7 @@ def slot_document(slot: Slot) -> dict[str, Any]:
         "version": slot.version,
         "value": hex(slot.value) if slot.value is not None else None,
         "state": slot.state,
+        "reason": slot.reason,
     }
 
 

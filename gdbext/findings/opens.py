@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
+from gdbext.elf.image import PF_X
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_string, read_words
+from gdbext.findings.calls import called_slot
 from gdbext.linker.modules import LINKER, Linker, Module
+from gdbext.linker.places import Map
 from gdbext.linker.tables import TableSet
 
 # bits/dlfcn.h; the last three are ld.so's own, include/dlfcn.h
@@ -36,9 +39,14 @@ OPENERS = frozenset(
 
 
 class Caller(NamedTuple):
-    """The frame that asked: its level, its module, and through which function."""
+    """Who asked: an address in the call, its module, and the function that it called.
 
-    level: int
+    `level` is the frame's; None when the frames could not be unwound, and the return address was
+    found by searching the stack.
+    """
+
+    level: int | None
+    lookup: int
     module: Module
     function: str | None
 
@@ -66,25 +74,53 @@ def find_caller(
             return None
         definition = tables.name(module, address)
         name = definition.symbol if definition else names[index]
-        if module.kind == LINKER or module.soname in _LIBC or name in OPENERS:
+        if _is_libc(module) or name in OPENERS:
             called = name or called
             continue
-        return Caller(index, module, called)
+        return Caller(index, address, module, called)
     return None
 
 
-def find_requests(memory: Memory, start: int, callers: Sequence[int]) -> list[Request]:
+def search_caller(space: Map, start: int) -> Caller | None:
+    """The same without frames: the first word on the stack that a call of dlopen returns to.
+
+    For musl, which has no unwind information, and for GDB with `set auto-solib-add off`, which
+    does not read it. Where no such word is, the first that any call of libc returns to.
+    """
+    linker = space.linker
+    second: Caller | None = None
+    for word in _stack_words(space.process.memory, start) if linker else ():
+        found = linker.find(word - 1) if linker else None
+        if found is None or not found[1].flags & PF_X or _is_libc(found[0]):
+            continue
+        slot = called_slot(space, word)
+        if slot is None or slot.provider is None or not _is_libc(slot.provider):
+            continue
+        caller = Caller(None, word - 1, found[0], slot.symbol)
+        if slot.symbol in OPENERS:
+            return caller
+        second = second or caller
+    return second
+
+
+def _is_libc(module: Module) -> bool:
+    return module.kind == LINKER or module.soname in _LIBC
+
+
+def find_requests(memory: Memory, start: int, callers: Sequence[int] | None) -> list[Request]:
     """The arguments on the stack from `start` on: {file, mode, caller} with a known caller.
 
-    `callers` are the return addresses of the frames and the link_map of the caller. Nearest
-    to the stop first; what earlier calls left behind may come after.
+    `callers` are the return addresses of the frames and the link_map of the caller, None for
+    any. Nearest to the stop first; what earlier calls left behind may come after.
     """
     words = _stack_words(memory, start)
-    wanted = set(callers)
+    wanted = set(callers) if callers is not None else None
     found = []
     for index in range(2, len(words)):
         mode, pointer = words[index - 1] & 0xFFFFFFFF, words[index - 2]
-        if words[index] not in wanted or mode & 3 not in (1, 2) or mode & ~_KNOWN:
+        if mode & 3 not in (1, 2) or mode & ~_KNOWN:
+            continue
+        if wanted is not None and words[index] not in wanted:
             continue
         try:
             text = read_string(memory, pointer)

@@ -19,7 +19,7 @@ _X86_64_PLAIN = re.compile(r"(?<![$\w-])(?P<segment>%[cdefgs]s:)?(?P<displacemen
 _COMMENT = re.compile(r"\s+# (0x[0-9a-f]+)")  # objdump's: where a %rip-relative operand leads
 # What only computes an address, or hints (prefetches never fault), or adds more than its text says
 # to the address that it shows.
-_X86_64_UNTOLD = re.compile(r"lea|nop|prefetch|endbr|xlat|bt[src]?[wlq]? +%")
+_X86_64_UNTOLD = re.compile(r"lea[wlq]? |nop|prefetch|endbr|xlat|bt[src]?[wlq]? +%")
 _X86_64_PREFIXES = re.compile(
     r"^(?:(?:rep[nz]*|lock|bnd|notrack|data16|xacquire|xrelease|rex[.WRXB]*|[cdefgs]s)\s+)*"
 )
@@ -160,6 +160,9 @@ def _aarch64_address(match: re.Match[str], read: ReadRegister) -> int | None:
     return base + (index << int(match["shift"] or 0))
 
 
+JUMPS: dict[str, Callable[[str, ReadRegister], tuple[str, int] | None]] = {
+    "x86-64": jumps_through,  # ARM64 faults at the target, not at the jump
+}
 OPERANDS: dict[str, Callable[[str, ReadRegister], Sequence[int]]] = {
     "x86-64": x86_64_operands,
     "aarch64": aarch64_operands,

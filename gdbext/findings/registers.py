@@ -35,6 +35,11 @@ def explain_registers(values: Iterable[tuple[str, int | None]], space: Map) -> l
     return registers
 
 
+def _is_pointer(space: Map, data: bytes) -> bool:
+    value = int.from_bytes(data[:8], "little")
+    return len(data) >= 8 and space.place(value).kind not in _POINTS_NOWHERE
+
+
 def _string(space: Map, place: Place) -> str | None:
     """The printable ASCII text at a place that is no code, if there is one."""
     if place.definition is not None and place.segment is not None and place.segment.flags & 1:
@@ -47,4 +52,6 @@ def _string(space: Map, place: Place) -> str | None:
     text = data.partition(b"\0")[0]
     if len(text) < _SHORTEST or not all(32 <= byte < 127 for byte in text):
         return None
+    if _is_pointer(space, data):
+        return None  # 0x555555555140 looks like "@QUUUU"
     return text.decode("ascii") + ("…" if len(text) == size else "")

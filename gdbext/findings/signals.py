@@ -4,7 +4,7 @@ from __future__ import annotations
 
 REPORTED = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGABRT", "SIGFPE")
 WITH_ADDRESS = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE")
-_SI_KERNEL = 128
+SI_KERNEL = 128
 _CODES = {
     "SIGSEGV": {
         1: "address not mapped",
@@ -49,11 +49,11 @@ def explain_code(signal: str, code: int) -> str:
     """Why the signal came."""
     if code <= 0:
         return "sent by a program (kill, raise or abort), not by a fault"
-    if code == _SI_KERNEL:
-        return "sent by the kernel; on x86-64 a non-canonical address, which it does not tell"
+    if code == SI_KERNEL:
+        return "general protection fault (a bad address, alignment or instruction)"
     return _CODES.get(signal, {}).get(code, f"code {code}")
 
 
 def has_address(signal: str, code: int) -> bool:
     """Whether siginfo's si_addr holds the fault address."""
-    return signal in WITH_ADDRESS and 0 < code < _SI_KERNEL
+    return signal in WITH_ADDRESS and 0 < code < SI_KERNEL

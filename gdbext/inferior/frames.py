@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import gdb
 
 from gdbext.elf.arch import Arch
+from gdbext.linker.places import Map
 from gdbext.linker.tables import Definition
 from gdbext.linker.threads import Thread
 
 _MOST_THREADS = 10_000
+_MANGLED = re.compile(r"_[ZRD][\w.$@]{1,4000}", re.ASCII)
 
 
 def read_threads(inferior: gdb.Inferior, arch: Arch) -> Sequence[Thread]:
@@ -24,7 +28,7 @@ def read_threads(inferior: gdb.Inferior, arch: Arch) -> Sequence[Thread]:
         return tuple(
             _thread(arch, thread)
             for thread in sorted(inferior.threads(), key=lambda t: t.num)[:_MOST_THREADS]
-            if thread.is_valid()
+            if thread.is_valid() and not thread.is_running()
         )
     finally:
         selected.switch()
@@ -36,6 +40,15 @@ def register(name: str) -> int | None:
     """A register of the selected frame, unsigned; None when it is not available."""
     frame = selected_frame()
     return _register(frame, name) if frame is not None else None
+
+
+def frame_level(frame: gdb.Frame) -> int:
+    """Its number in a backtrace; GDB 11 has Frame.level(), older ones have not."""
+    level = 0
+    newer = frame.newer()
+    while newer is not None:
+        level, newer = level + 1, newer.newer()
+    return level
 
 
 def read_frames(most: int) -> list[Frame]:
@@ -64,6 +77,12 @@ def function_at(address: int) -> Definition | None:
     return Definition(block.function.linkage_name, address - block.start)
 
 
+def source_position(address: int) -> tuple[str | None, int | None]:
+    """(file, line) of an address by debug info."""
+    place = gdb.find_pc_line(address)
+    return (place.symtab.fullname(), place.line) if place.symtab else (None, None)
+
+
 class Signal(NamedTuple):
     """The siginfo of a stop: `address` is si_addr, where the kind of signal has one."""
 
@@ -82,6 +101,16 @@ def signal_info() -> Signal | None:
     except gdb.error:
         return None
     return Signal(code, address)
+
+
+def careful(space: Map, last_signal: Sequence[str]) -> Map:
+    """`space`, which reads no unknown address after a SIGBUS where nobody lists the mappings.
+
+    qemu-user's stub (7.2) reads a page that has no file behind it without precaution and dies.
+    """
+    if "SIGBUS" in last_signal and not space.process.regions():
+        return replace(space, probe=False)
+    return space
 
 
 def instruction_at(pc: int) -> str | None:
@@ -112,7 +141,8 @@ def _has_flavor() -> bool:
 
 def demangle(name: str) -> str:
     """A C++, Rust or D name as people write it; the name itself when it is not mangled."""
-    if not name.startswith(("_Z", "_R", "_D")):
+    # The name is the program's: GDB would run a second line of it as a command.
+    if not _MANGLED.fullmatch(name):
         return name
     try:
         return gdb.execute(f"demangle -- {name}", to_string=True).strip() or name
@@ -159,7 +189,8 @@ def selected_frame() -> gdb.Frame | None:
 
 def _register(frame: gdb.Frame, name: str) -> int | None:
     try:
-        return int(frame.read_register(name)) & (1 << 64) - 1
+        value = frame.read_register(name)
+        return int(value) & (1 << 8 * value.type.sizeof) - 1
     except (gdb.error, ValueError):
         return None  # this CPU or stub does not have it, or its value was not saved
 

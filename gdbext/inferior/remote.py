@@ -39,7 +39,7 @@ def read_file(inferior: gdb.Inferior, path: str) -> bytes:
 
 def _send(inferior: gdb.Inferior, packet: bytes) -> bytes:
     connection = getattr(inferior, "connection", None)
-    send = getattr(connection, "send_packet", None)  # remote targets have it, from GDB 13 on
+    send = getattr(connection, "send_packet", None)  # remote targets have it, from GDB 12 on
     return (send(packet) or b"") if send else b""
 
 

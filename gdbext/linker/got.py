@@ -21,6 +21,7 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import Relocation, read_relocations
 from gdbext.elf.symbols import SHN_ABS
+from gdbext.linker.linkmaps import RT_ADD
 from gdbext.linker.loading import read_got_header
 from gdbext.linker.modules import LINKER, Linker, Module
 from gdbext.linker.tables import Definition, Tables, TableSet
@@ -103,8 +104,7 @@ class _Reader:
         values = _read_values(self.memory, image, wanted)
         stubs = _Stubs(self.memory, image)
         pltgot = image.pointer(DT_PLTGOT) or 0
-        relocated = module.private is None or module.private.relocated is not False
-        unread = NOT_RELOCATED if not relocated else None
+        unread = None if self._is_relocated(module, image, wanted, values) else NOT_RELOCATED
         owners, versions = self._owners, tables.versions
         names = tables.symbols.names({r.symbol for r in wanted if r.symbol})
         slots = []
@@ -152,6 +152,22 @@ class _Reader:
                 )
             )
         return slots
+
+    def _is_relocated(
+        self,
+        module: Module,
+        image: Image,
+        relocations: Sequence[Relocation],
+        values: Sequence[int | None],
+    ) -> bool:
+        """By l_relocated; at ld.so's very first stop, when that is not found yet, by the values."""
+        if module.private is not None and module.private.relocated is not None:
+            return module.private.relocated
+        adding = {n.index for n in self.linker.namespaces if n.state == RT_ADD}
+        return module.namespace not in adding or not any(
+            self.arch.relocations[r.type][0] == JUMP_SLOT and _is_raw(image, value)
+            for r, value in zip(relocations, values)
+        )
 
     def _is_lazy(
         self,
@@ -211,6 +227,11 @@ class _Reader:
         return BOUND, provider, reason
 
 
+def _is_raw(image: Image, value: int | None) -> bool:
+    """Whether a value is no address yet, but what the file has there."""
+    return bool(value and image.bias and value < image.end - image.start)
+
+
 def _explain(
     image: Image, kind: str, relocation: Relocation, tables: Tables, value: int
 ) -> tuple[str, str | None]:
@@ -223,7 +244,7 @@ def _explain(
         relro = image.segment(PT_GNU_RELRO)
         if relro is None or not relro.vaddr <= relocation.offset < relro.vaddr + relro.memsz:
             return BOUND, OWN_VALUE
-    if value < image.end - image.start and image.bias:
+    if _is_raw(image, value):
         return DANGLING, "never relocated: it still holds what the file has there"
     return DANGLING, "this address is in no loaded module"
 

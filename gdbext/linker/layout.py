@@ -165,9 +165,10 @@ def _is_tls(voter: Voter, at: int) -> bool | None:
     if segment is None or not segment.memsz:
         return None
     image = voter.image.bias + segment.vaddr
-    first = segment.vaddr & (segment.align - 1) if segment.align else 0
-    found = tuple(voter.word(at + 8 * i) for i in range(5))
-    return found == (image, segment.filesz, segment.memsz, segment.align, first)
+    # l_tls_firstbyte_offset behind these holds another number once a dlopened object got static
+    # TLS on ARM64 (glibc, elf/dl-reloc.c, _dl_try_allocate_static_tls).
+    found = tuple(voter.word(at + 8 * i) for i in range(4))
+    return found == (image, segment.filesz, segment.memsz, segment.align)
 
 
 def _is_relro(voter: Voter, at: int) -> bool | None:

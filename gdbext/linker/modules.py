@@ -29,7 +29,10 @@ _LONGEST_NAME = 128  # bytes of a name that are read along; longer ones are read
 
 @dataclass(frozen=True)
 class Module:
-    """One link_map entry. `path` is resolved, `name` is l_name; both may hold any character."""
+    """One link_map entry. `path` is resolved, `name` is l_name; both may hold any character.
+
+    `needed` is None where the strings of DT_NEEDED cannot be read. `needed_by` holds indices.
+    """
 
     map: LinkMap
     namespace: int
@@ -39,7 +42,7 @@ class Module:
     image: Image | None
     private: Private | None
     soname: str | None
-    needed: tuple[str, ...]
+    needed: tuple[str, ...] | None
     needed_by: tuple[int, ...]
     problem: str | None
 
@@ -148,21 +151,26 @@ def _describe(
             Module(link_map, namespace, path, name, "", image, private, soname, needed, (), problem)
         )
     needed_by = _who_needs(process.memory, modules)
+    complete = all(m.needed is not None for m in modules)
     return tuple(
-        replace(m, needed_by=needed_by[i], kind=_kind(process, m, i, needed_by[i]))
+        replace(m, needed_by=needed_by[i], kind=_kind(process, m, i, needed_by[i], complete))
         for i, m in enumerate(modules)
     )
 
 
-def _names(memory: Memory, image: Image | None) -> tuple[str | None, tuple[str, ...]]:
-    """(soname, DT_NEEDED names)."""
+def _names(memory: Memory, image: Image | None) -> tuple[str | None, tuple[str, ...] | None]:
+    """(soname, DT_NEEDED names, None where they cannot be read)."""
     strings = image.pointer(DT_STRTAB) if image else None
-    if image is None or strings is None:
+    if image is None:
+        return None, None
+    if strings is None:
         return None, ()
     wanted = [(tag, strings + value) for tag, value in image.dynamic if tag in _NAMED]
     texts = _read_strings(memory, [address for _, address in wanted])
     names = [(tag, text) for (tag, _), text in zip(wanted, texts) if text is not None]
     soname = next((text for tag, text in names if tag == DT_SONAME), None)
+    if len(names) < len(wanted):
+        return soname, None
     return soname, tuple(text for tag, text in names if tag == DT_NEEDED)
 
 
@@ -213,21 +221,24 @@ def _who_needs(memory: Memory, modules: Sequence[Module]) -> list[tuple[int, ...
         for name in (module.soname, os.path.basename(module.path)):
             if name:
                 named.setdefault((module.namespace, name), index)
-    wanted = {(m.namespace, name) for m in modules for name in m.needed}
+    wanted = {(m.namespace, name) for m in modules for name in m.needed or ()}
     if wanted - named.keys():
         for index, module in enumerate(modules):
             for raw in read_names(memory, module.private) if module.private else ():
                 named.setdefault((module.namespace, decode_path(raw)), index)
     found: list[list[int]] = [[] for _ in modules]
     for index, module in enumerate(modules):
-        for name in dict.fromkeys(module.needed):
+        for name in dict.fromkeys(module.needed or ()):
             target = named.get((module.namespace, name))
             if target is not None and target != index:
                 found[target].append(index)
     return [tuple(indices) for indices in found]
 
 
-def _kind(process: Process, module: Module, index: int, needed_by: tuple[int, ...]) -> str:
+def _kind(
+    process: Process, module: Module, index: int, needed_by: tuple[int, ...], complete: bool
+) -> str:
+    """How it came in. `complete` says whether `needed_by` is all, or some names are missing."""
     image = module.image
     if index == 0:
         return MAIN
@@ -236,11 +247,15 @@ def _kind(process: Process, module: Module, index: int, needed_by: tuple[int, ..
     if image is not None and _is_linker(process, image):
         return LINKER
     private = module.private
+    if private is not None and private.type == LT_LOADED:
+        # What dlopen itself is asked for has no loader (glibc, elf/dl-load.c, __RTLD_CALLMAP);
+        # the open count changes later, and who needs it may have come later too.
+        return NEEDED if private.loader else DLOPENED
+    if needed_by:
+        return NEEDED
     if private is None:
-        return NEEDED if needed_by else DLOPENED
-    if private.type == LT_LOADED:
-        return NEEDED if needed_by and not private.open_count else DLOPENED
-    return NEEDED if needed_by else PRELOADED
+        return DLOPENED if complete else NEEDED
+    return PRELOADED if complete else NEEDED
 
 
 def _is_linker(process: Process, image: Image) -> bool:

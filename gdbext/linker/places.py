@@ -14,18 +14,21 @@ from gdbext.elf.reader import read_word
 from gdbext.linker.got import Slot, read_slots
 from gdbext.linker.links import region_finder
 from gdbext.linker.modules import VDSO, Linker, Module
-from gdbext.linker.process import Process, Region
+from gdbext.linker.process import AT_EXECFN, Process, Region
 from gdbext.linker.tables import Definition, TableSet
-from gdbext.linker.threads import Thread, TlsBlock, tls_blocks
+from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks, tls_blocks
 
 _NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
 _ARENA = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c on 64-bit machines
 _NEAR_STACK = 1 << 20
+_LARGEST_STACK = 64 << 20  # where nobody lists the mappings
+_RED_ZONE = 128  # bytes below SP that code may use (psABI x86-64, 3.2.2)
+_LARGEST_CONTROL_BLOCK = 1 << 16
 
 
 class Place(NamedTuple):
-    """What lies at `address`. `kind` is module, tls, stack, below-stack, heap, anonymous, file,
-    null, unmapped or unknown; fields that do not apply are None."""
+    """What lies at `address`. `kind` is module, tls, tcb, stack, below-stack, heap, anonymous,
+    file, null, unmapped or unknown; fields that do not apply are None."""
 
     address: int
     kind: str
@@ -36,6 +39,7 @@ class Place(NamedTuple):
     slot: Slot | None = None
     stub: Slot | None = None
     tls: TlsBlock | None = None
+    control: ControlBlock | None = None
     thread: Thread | None = None
     region: Region | None = None
 
@@ -44,7 +48,8 @@ class Place(NamedTuple):
 class Map:
     """The address space of one stopped process, read as far as questions need it.
 
-    `threads` gives its threads; `function` may know a name that only debug info has.
+    `threads` gives its threads; `function` may know a name that only debug info has. Without
+    `probe` nothing is read that no table vouches for: after a SIGBUS, reading the page kills qemu.
     """
 
     process: Process
@@ -53,6 +58,7 @@ class Map:
     tables: TableSet
     threads: Callable[[], Sequence[Thread]]
     function: Callable[[int], Definition | None]
+    probe: bool = True
     _slots: dict[int, list[Slot]] = field(default_factory=dict)
 
     def place(self, address: int) -> Place:
@@ -66,6 +72,10 @@ class Map:
             if block.start <= address < block.end:
                 region = self._find_region(address)
                 return Place(address, "tls", block.module, tls=block, region=region)
+        for control in self._control_blocks:
+            if control.start <= address < control.end:
+                region = self._find_region(address)
+                return Place(address, "tcb", control=control, thread=control.thread, region=region)
         return self._outside(address)
 
     def slots(self, module: Module) -> list[Slot]:
@@ -162,15 +172,45 @@ class Map:
         return Place(address, kind, region=region)
 
     def _without_regions(self, address: int) -> Place:
-        """Where nobody lists the mappings, a stack is what is near a stack pointer."""
+        """Where nobody lists the mappings, a stack is what is between SP and the stack's top."""
+        readable = self._is_readable(address)
         for thread in self.threads():
-            if 0 <= address - thread.stack_pointer < _NEAR_STACK:
+            pointer = thread.stack_pointer
+            if readable is not False and pointer - _RED_ZONE <= address < self._stack_top(thread):
                 return Place(address, "stack", thread=thread)
+            if readable is False and pointer - _NEAR_STACK <= address < self._stack_top(thread):
+                return Place(address, "below-stack", thread=thread)
+        if readable is None:
+            return Place(address, "unknown")
+        if readable and self._heap_start <= address < (self._program_break or 0):
+            return Place(address, "heap")
+        return Place(address, "unknown" if readable else "unmapped")
+
+    def _is_readable(self, address: int) -> bool | None:
+        if not self.probe:
+            return None
         try:
             self.process.memory.read(address, 1)
         except Unreadable:
-            return Place(address, "unmapped")
-        return Place(address, "unknown")
+            return False
+        return True
+
+    def _stack_top(self, thread: Thread) -> int:
+        """The end of a thread's stack at most: the main one has the program's name at its top
+        (fs/binfmt_elf.c, create_elf_tables), the others their thread control block."""
+        name = self.process.auxv.get(AT_EXECFN, 0)
+        modules = (*self.linker.modules, *self.linker.unlisted) if self.linker else ()
+        ends = [(name // 4096 + 1) * 4096, thread.thread_pointer or 0]
+        ends += [m.image.start for m in modules if m.image]
+        pointer = thread.stack_pointer
+        above = [end for end in ends if pointer < end <= pointer + _LARGEST_STACK]
+        return min(above, default=pointer + _NEAR_STACK)
+
+    @cached_property
+    def _heap_start(self) -> int:
+        """Where the program break starts under qemu: behind the main program."""
+        first = next(iter(self.linker.modules), None) if self.linker else None
+        return first.image.end if first and first.image else 1 << 64
 
     @cached_property
     def _regions(self) -> Callable[[int], Region | None]:
@@ -197,6 +237,13 @@ class Map:
             return []
         return list(tls_blocks(self.process.memory, self.arch, self.linker, self.threads()))
 
+    @cached_property
+    def _control_blocks(self) -> list[ControlBlock]:
+        size = self._libc_number("_thread_db_sizeof_pthread", 4)
+        if size is not None and size > _LARGEST_CONTROL_BLOCK:
+            size = None
+        return list(control_blocks(self.arch, self.threads(), size))
+
     def _is_heap(self, region: Region) -> bool:
         """`[heap]`; in a core, what ends at the program break, or an arena of malloc."""
         if region.path is not None:
@@ -206,21 +253,27 @@ class Map:
             return True
         if region.start % _ARENA:
             return False
-        try:
-            arena = read_word(self.process.memory, region.start)  # heap_info.ar_ptr
+        try:  # heap_info.ar_ptr, of this heap and of the arena's first one
+            arena = read_word(self.process.memory, region.start)
+            first = arena - arena % _ARENA
+            return 0 < arena % _ARENA < 4096 and read_word(self.process.memory, first) == arena
         except Unreadable:
             return False
-        return region.start < arena < region.start + 4096
 
     @cached_property
     def _program_break(self) -> int | None:
         """`__curbrk`, which libc.so.6 exports."""
+        return self._libc_number("__curbrk", 8)
+
+    def _libc_number(self, name: str, size: int) -> int | None:
+        """The value of a variable that libc.so.6 exports."""
         for module in self.linker.modules if self.linker else ():
-            tables = self.tables.of(module)
-            address = tables.address_of("__curbrk") if tables else None
+            libc = (module.soname or "").startswith("libc.")
+            tables = self.tables.of(module) if libc else None
+            address = tables.address_of(name) if tables else None
             if address is not None:
                 try:
-                    return read_word(self.process.memory, address)
+                    return int.from_bytes(self.process.memory.read(address, size), "little")
                 except Unreadable:
                     return None
         return None

@@ -7,7 +7,7 @@ DT_DEBUG (glibc, elf/dl-debug.c and sysdeps/generic/dl-debug.h; musl, ldso/dynli
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from gdbext.elf.file import ElfFile
@@ -115,7 +115,7 @@ def find_r_debug(process: Process, main: Image | None) -> int:
             return found
         if main is None or main.dynamic_address is not None:
             raise Problem(NOT_STARTED)
-    found = _scan(process)
+    found = _scan(process.memory, process.regions() or _own_regions(main))
     if found is not None:
         return found
     raise Problem("this program is static and has loaded no library: it has no link_map chain")
@@ -173,16 +173,26 @@ def _plausible(memory: Memory, address: int) -> bool:
     return 1 <= version & 0xFFFFFFFF <= 16 and r_map != 0 and state & 0xFFFFFFFF <= 2
 
 
-def _scan(process: Process) -> int | None:
+def _own_regions(main: Image | None) -> tuple[Region, ...]:
+    """The program's own segments, where nobody tells the mappings (qemu-user)."""
+    if main is None:
+        return ()
+    return tuple(
+        Region(main.bias + s.vaddr, main.bias + s.vaddr + s.memsz, s.flags, s.offset, None, None)
+        for s in main.loads
+    )
+
+
+def _scan(memory: Memory, regions: Sequence[Region]) -> int | None:
     """Search writable memory for the main link_map and the r_debug that points to it.
 
     For a stripped static program there is nothing else. A glibc link_map of a loaded object
     has l_real pointing to itself; r_map then leads to the first of them.
     """
-    writable = [r for r in process.regions() if r.flags is not None and r.flags & PF_W]
+    writable = [r for r in regions if r.flags is not None and r.flags & PF_W]
     maps: set[int] = set()
     words: dict[int, list[int]] = {}
-    for start, data in _contents(process.memory, writable):
+    for start, data in _contents(memory, writable):
         for index, (word,) in enumerate(struct.iter_unpack("<Q", data)):
             here = start + 8 * index
             if word == here - L_REAL:
@@ -191,14 +201,14 @@ def _scan(process: Process) -> int | None:
                 words.setdefault(word, []).append(here)
     for address in sorted(maps):
         for holder in words.get(address, ()):
-            if _plausible(process.memory, holder - 8) and _breaks_in_code(process, holder - 8):
+            if _plausible(memory, holder - 8) and _breaks_in_code(memory, regions, holder - 8):
                 return holder - 8
     return None
 
 
-def _breaks_in_code(process: Process, r_debug: int) -> bool:
-    brk = read_word(process.memory, r_debug + 16)
-    return any(r.start <= brk < r.end and (r.flags or 0) & 1 for r in process.regions())
+def _breaks_in_code(memory: Memory, regions: Sequence[Region], r_debug: int) -> bool:
+    brk = read_word(memory, r_debug + 16)
+    return any(r.start <= brk < r.end and (r.flags or 0) & 1 for r in regions)
 
 
 def _contents(memory: Memory, regions: list[Region]) -> Iterator[tuple[int, bytes]]:

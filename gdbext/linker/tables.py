@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,9 @@ from gdbext.elf.reader import Memory
 from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import NO_VERSIONS, Versions, read_versions
 from gdbext.linker.modules import Module
+
+# ARM64's marks for where code and data begin (AAELF64, mapping symbols): no names
+_MAPPING_SYMBOL = re.compile(r"\$[dx](\..*)?")
 
 
 class Definition(NamedTuple):
@@ -94,7 +98,10 @@ class Tables:
 
 def _covering(table: SymbolTable, place: int) -> Definition | None:
     found = table.at(place)
-    return Definition(table.name(found[0]), found[1]) if found else None
+    name = table.name(found[0]) if found else ""
+    if found is None or _MAPPING_SYMBOL.fullmatch(name):
+        return None
+    return Definition(name, found[1])
 
 
 @dataclass(frozen=True)

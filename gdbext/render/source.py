@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from gdbext.render.printable import printable
 
 _AROUND = 3
 _LARGEST = 8 << 20
+_NUMBER = 12  # columns of the mark and the line number
+_SHORTEST = 28
+_TAB = 8
 
 
-def source_lines(path: str, line: int, color: bool) -> Iterator[str]:
-    """A few lines of a source file around `line`, marked; nothing when it cannot be read."""
+def source_lines(path: str, line: int, color: bool, width: int) -> Iterator[str]:
+    """A few lines of a source file around `line`, marked, cut at `width` columns.
+
+    Nothing when the file cannot be read, or is no regular file: a program names it.
+    """
+    if not os.path.isfile(path):
+        return
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read(_LARGEST)
@@ -23,7 +32,7 @@ def source_lines(path: str, line: int, color: bool) -> Iterator[str]:
     first, last = max(line - _AROUND, 1), min(line + _AROUND, len(lines))
     # Control characters of a source file must not reach the terminal; tabs may.
     shown = [
-        "\t".join(printable(part) for part in row.rstrip("\r").split("\t"))
+        _cut("\t".join(printable(part) for part in row.rstrip("\r").split("\t")), width)
         for row in lines[first - 1 : last]
     ]
     if color:
@@ -31,6 +40,13 @@ def source_lines(path: str, line: int, color: bool) -> Iterator[str]:
     for number, row in enumerate(shown, first):
         mark = "=>" if number == line else "  "
         yield f"  {mark} {number:>5}  {row}".rstrip()
+
+
+def _cut(row: str, width: int) -> str:
+    """The row in what the line number leaves of `width`, tabs expanded if it is cut."""
+    room = max(width - _NUMBER, _SHORTEST)
+    expanded = row.expandtabs(_TAB)
+    return row if len(expanded) <= room else expanded[: room - 1] + "…"
 
 
 def _highlight(path: str, rows: list[str]) -> list[str]:

@@ -32,16 +32,31 @@ def table(
         )
         yield from ("  " + line.rstrip() for line in text.split("\n"))
         return
-    sizes = [max(map(len, column)) for column in zip(headers, *rows)]
-    last = len(headers) - 1
+    rows = _clean(rows)
+    # tabulate's least width of a column is its header's and MIN_PADDING
+    sizes = [max(len(column[0]) + 2, *map(len, column)) for column in zip(headers, *rows)]
     form = "  " + "  ".join(
-        f"%{'' if right_aligned else '-'}{size if i < last or right_aligned else 0}s"
-        for i, (size, right_aligned) in enumerate(zip(sizes, flush))
+        f"%{'' if right_aligned and rows else '-'}{size}s"
+        for size, right_aligned in zip(sizes, flush)
     )
     for row in (headers, *rows):
-        line = form % tuple(row)
-        # Every cell would have to be looked at otherwise: most lines have nothing to escape.
-        yield line if line.isprintable() else form % tuple(map(printable, row))
+        yield (form % tuple(row)).rstrip()
+
+
+def _clean(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """The cells as tabulate shows them: escaped, without spaces around them.
+
+    Hardly any table needs that, so all of it is looked at in one go first.
+    """
+    flat = "\n".join(map("\n".join, rows))
+    cells = sum(map(len, rows))
+    if (
+        flat.count("\n") == max(cells - 1, 0)
+        and flat.replace("\n", "").isprintable()
+        and not (" \n" in flat or "\n " in flat or " " in (flat[:1], flat[-1:]))
+    ):
+        return rows
+    return [[printable(cell).strip() for cell in row] for row in rows]
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> Iterator[str]:

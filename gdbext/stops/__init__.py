@@ -37,6 +37,8 @@ def update_dlopen_stop() -> None:
 
 
 def _on_stop(event: gdb.StopEvent) -> None:
+    # GDB tells the signal at this moment alone; inferior.frames.careful needs it later.
+    settings.last_signal[:] = [event.stop_signal] if isinstance(event, gdb.SignalEvent) else []
     if not isinstance(event, gdb.SignalEvent) or not settings.stop_on_segv():
         return
     from gdbext.findings.signals import REPORTED
@@ -45,11 +47,13 @@ def _on_stop(event: gdb.StopEvent) -> None:
         return
     from gdbext.elf.problem import Problem
     from gdbext.inferior import Inferior
-    from gdbext.stops.crash import read_crash, report, use_color
+    from gdbext.render.printable import printable
+    from gdbext.stops.crash import read_crash, use_color
+    from gdbext.stops.report import report
 
+    width = int(gdb.parameter("width") or 0) or 1 << 20  # None: unlimited
     try:
-        crash = read_crash(Inferior(), event.stop_signal)
+        lines = list(report(read_crash(Inferior(), event.stop_signal), use_color(), width))
     except Problem as problem:
-        gdb.write(f"[gdbext] no report on this {event.stop_signal}: {problem}\n")
-        return
-    gdb.write("".join(line + "\n" for line in report(crash, use_color())))
+        lines = [f"[gdbext] no report on this {event.stop_signal}: {printable(str(problem))}"]
+    gdb.write("".join(line + "\n" for line in lines))

@@ -1,39 +1,32 @@
-"""The short report at a SIGSEGV and its like."""
+"""What there is to say at a SIGSEGV and its like; report.py says it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import gdb
 
-from gdbext.elf.problem import Problem
+from gdbext.elf.problem import Unreadable
+from gdbext.elf.reader import read_word
 from gdbext.findings.calls import BadCall, find_bad_call
-from gdbext.findings.description import (
-    describe,
-    file_name,
-    module_offset,
-    register_lines,
-    slot_name,
-)
-from gdbext.findings.operands import OPERANDS
+from gdbext.findings.operands import JUMPS, OPERANDS, is_canonical, needs_alignment
 from gdbext.findings.registers import Register, explain_registers
-from gdbext.findings.signals import explain_code, has_address
+from gdbext.findings.signals import SI_KERNEL, explain_code, has_address
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import (
     Frame,
-    demangle,
+    careful,
     instruction_at,
     read_frames,
     register,
     signal_info,
 )
-from gdbext.linker.modules import read_linker
-from gdbext.linker.places import Place
-from gdbext.render.printable import printable
-from gdbext.render.source import source_lines
+from gdbext.linker.alone import read_linker_or_images
+from gdbext.linker.places import Map, Place
 
-_FRAMES = 16
+FRAMES = 16  # as many are shown
+_WORKED_OUT = "worked out from the instruction, since the {} does not tell it"
+_BAD = ("unmapped", "null", "below-stack")
 
 
 class Crash(NamedTuple):
@@ -41,6 +34,7 @@ class Crash(NamedTuple):
 
     signal: str
     why: str | None
+    thread: str | None
     fault: Place | None
     fault_reason: str | None
     site: Place
@@ -50,114 +44,106 @@ class Crash(NamedTuple):
     problem: str | None
 
 
+class Fault(NamedTuple):
+    """Why the signal came, the fault address, and where that is from or why there is none."""
+
+    why: str | None = None
+    address: int | None = None
+    reason: str | None = None
+
+
 def read_crash(inferior: Inferior, signal: str) -> Crash:
     """Gather the facts of a stop at `signal`."""
-    linker, problem = None, None
-    try:
-        linker = read_linker(inferior)
-    except Problem as error:
-        problem = str(error)
-    space = inferior.map(linker)
+    linker, problem = read_linker_or_images(inferior)
+    space = careful(inferior.map(linker), [signal])
     arch = inferior.arch
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
-    frames = read_frames(_FRAMES + 1)
-    call = find_bad_call(space, pc, register(arch.sp) or 0, link)
-    why, address, reason = _fault(inferior, signal, pc, call)
+    frames = read_frames(FRAMES + 1)
+    call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
+    fault = _fault(space, signal, pc, call is not None)
+    site = space.place(pc)
     return Crash(
         signal=signal,
-        why=why,
-        fault=space.place(address) if address is not None else None,
-        fault_reason=reason,
-        site=space.place(pc),
-        call=call,
+        why=fault.why,
+        thread=_thread(inferior),
+        fault=space.place(fault.address) if fault.address is not None else None,
+        fault_reason=fault.reason,
+        site=site,
+        call=call or _jump(space, site),
         registers=explain_registers([(n, register(n)) for n in arch.registers], space),
         frames=[(f, space.place(arch.code_address(f.lookup))) for f in frames],
         problem=problem,
     )
 
 
-def _fault(
-    inferior: Inferior, signal: str, pc: int, call: BadCall | None
-) -> tuple[str | None, int | None, str | None]:
-    """(why the signal came, fault address, where that is from)."""
+def _thread(inferior: Inferior) -> str | None:
+    """Which thread, where there are several."""
+    thread: gdb.InferiorThread | None = gdb.selected_thread()
+    count = len(inferior.gdb.threads())
+    if thread is None or count < 2:
+        return None
+    name = f' "{thread.name}"' if thread.name else ""
+    return f"{thread.num} of {count}{name} (LWP {thread.ptid[1]})"
+
+
+def _fault(space: Map, signal: str, pc: int, bad_call: bool) -> Fault:
     info = signal_info()
-    if info is not None:
-        why = explain_code(signal, info.code)
-        if has_address(signal, info.code):
-            return why, info.address, None
-        if info.code <= 0 or signal == "SIGABRT":
-            return why, None, None
-    else:
-        why = None
+    why = explain_code(signal, info.code) if info is not None else None
     if signal not in ("SIGSEGV", "SIGBUS"):
-        return why, None, None
-    if call is not None:
-        return why, pc, "the PC itself: it went where no code is"
-    text = instruction_at(pc)
-    address = OPERANDS[inferior.arch.name](text, register) if text else None
-    if address is None:
-        return why, None, "the target does not tell the fault address"
-    return why, address, "worked out from the instruction, since the target does not tell it"
+        return Fault(why)  # si_addr is the PC
+    if info is not None and has_address(signal, info.code):
+        return Fault(why, info.address)
+    if info is not None and info.code <= 0:
+        return Fault(why)
+    if bad_call:
+        return Fault(why, pc, "the PC itself: it went where no code is")
+    text = instruction_at(pc) or ""
+    if info is not None and info.code == SI_KERNEL:
+        return _general_protection(space, text) or Fault(why, None, "the kernel does not tell it")
+    operands = OPERANDS[space.arch.name](text, register)
+    wrong = [a for a in operands if space.place(a).kind in _BAD]
+    if wrong or len(operands) == 1:
+        address = (wrong or list(operands))[0]
+        return Fault(why, address, _WORKED_OUT.format("target"))
+    return Fault(why, None, "the target does not tell it")
 
 
-def report(crash: Crash, color: bool) -> Iterator[str]:
-    """The lines of the report."""
-    title = f"{crash.signal}: {crash.why}" if crash.why else crash.signal
-    yield f"[gdbext] {title}"
-    if crash.fault is not None:
-        note = f" ({crash.fault_reason})" if crash.fault_reason else ""
-        where = printable(describe(crash.fault, demangle))
-        yield f"  fault address  {crash.fault.address:#x}: {where}{note}"
-    elif crash.fault_reason:
-        yield f"  fault address  unknown: {crash.fault_reason}"
-    yield f"  crash at       {crash.site.address:#x}: {printable(describe(crash.site, demangle))}"
-    if crash.call is not None:
-        yield from _call_lines(crash.call)
-    if crash.problem:
-        yield f"  modules        {printable(crash.problem)}"
-    yield from _source(crash, color)
-    yield "Registers:"
-    yield from (printable(line) for line in register_lines(crash.registers, demangle))
-    yield "Frames:"
-    yield from _frame_lines(crash.frames[:_FRAMES])
-    if len(crash.frames) > _FRAMES:
-        yield "  … more: backtrace"
+def _general_protection(space: Map, text: str) -> Fault | None:
+    """The fault that x86-64 reports without an address (Intel SDM 3, 6.15, vector 13)."""
+    reason = _WORKED_OUT.format("kernel")
+    operands = OPERANDS[space.arch.name](text, register)
+    for address in operands:
+        if not is_canonical(address):
+            return Fault("non-canonical address", address, reason)
+    target = _jump_target(space, text)
+    if target is not None and not is_canonical(target[1]):
+        return Fault("jump to a non-canonical address", target[1], reason)
+    if operands and needs_alignment(text) and operands[0] % 16:
+        return Fault("misaligned operand of an SSE instruction", operands[0], reason)
+    return None
 
 
-def _call_lines(call: BadCall) -> Iterator[str]:
-    origin = printable(module_offset(call.caller, call.return_address))
-    if call.slot is None or call.slot_module is None:
-        yield f"  called from    {origin}, through a pointer that is no GOT slot"
-        return
-    slot, module = call.slot, printable(file_name(call.slot_module))
-    value = hex(slot.value) if slot.value is not None else "?"
-    yield f"  called from    {origin} (the return address)"
-    yield f"  through        GOT slot {slot.address:#x} of {module}: {printable(slot_name(slot))}"
-    yield f"                 which holds {value} ({slot.state})"
+def _jump_target(space: Map, text: str) -> tuple[int | None, int] | None:
+    """(the slot in memory if there is one, the target) of an indirect jump."""
+    through = JUMPS[space.arch.name](text, register) if space.arch.name in JUMPS else None
+    if through is None:
+        return None
+    if through[0] == "value":
+        return None, through[1]
+    try:
+        return through[1], read_word(space.process.memory, through[1])
+    except Unreadable:
+        return None
 
 
-def _source(crash: Crash, color: bool) -> Iterator[str]:
-    """The source around the innermost frame that has any."""
-    for frame, place in crash.frames[:_FRAMES]:
-        if frame.file is None or frame.line is None:
-            continue
-        lines = list(source_lines(frame.file, frame.line, color))
-        if lines:
-            name = printable(file_name(place.module)) if place.module else "?"
-            yield f"Source of frame #{frame.level} ({name}), {printable(frame.file)}:{frame.line}:"
-            yield from lines
-            return
-
-
-def _frame_lines(frames: list[tuple[Frame, Place]]) -> Iterator[str]:
-    for frame, place in frames:
-        where = module_offset(place.module, frame.pc) if place.module else describe(place, demangle)
-        name = frame.function
-        if name is None and place.definition is not None:
-            name = demangle(place.definition.symbol)
-        line = f" {frame.file.rpartition('/')[2]}:{frame.line}" if frame.file else ""
-        yield printable(f"  #{frame.level:<3} {frame.pc:#018x} {where} {name or '??'}{line}")
+def _jump(space: Map, site: Place) -> BadCall | None:
+    """A jump through a GOT slot that faulted itself, its target being non-canonical."""
+    target = _jump_target(space, instruction_at(site.address) or "") if site.module else None
+    if target is None or target[0] is None or is_canonical(target[1]) or site.module is None:
+        return None
+    found = space.slot_at(target[0])
+    return BadCall(site.address, site.module, found[1], found[0]) if found else None
 
 
 def use_color() -> bool:

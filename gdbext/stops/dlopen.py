@@ -26,12 +26,21 @@ from gdbext.findings.opens import (
     find_caller,
     find_requests,
     flag_names,
+    search_caller,
 )
 from gdbext.inferior import Inferior
-from gdbext.inferior.frames import Frame, read_frames, register
+from gdbext.inferior.frames import (
+    Frame,
+    demangle,
+    function_at,
+    read_frames,
+    register,
+    source_position,
+)
 from gdbext.linker.images import linker_image, main_image
 from gdbext.linker.linkmaps import RT_CONSISTENT, LinkMap, Namespace, read_namespaces
 from gdbext.linker.modules import Module, read_linker
+from gdbext.linker.places import Map
 from gdbext.linker.rendezvous import find_r_debug, linker_breakpoint
 from gdbext.render.printable import printable
 
@@ -163,16 +172,20 @@ def _report(inferior: Inferior, fresh_maps: Sequence[int]) -> Iterator[str]:
     linker = read_linker(inferior)
     fresh = [linker.by_map[a] for a in fresh_maps if a in linker.by_map]
     frames = read_frames(_FRAMES)
-    tables = inferior.map(linker).tables
+    space = inferior.map(linker)
     code = inferior.arch.code_address
+    stack = register(inferior.arch.sp) or 0
     caller = find_caller(
-        linker, tables, [code(f.lookup) for f in frames], [f.function for f in frames]
+        linker, space.tables, [code(f.lookup) for f in frames], [f.function for f in frames]
     )
-    callers = [code(f.pc) for f in frames]
-    if caller is not None:
-        callers.append(caller.module.map.address)
-    requests = find_requests(inferior.memory, register(inferior.arch.sp) or 0, callers)
-    request = choose_request(requests, fresh)
+    request = None
+    if linker.layout is not None:  # glibc: musl keeps no record of the arguments
+        callers: list[int] | None = None
+        if caller is not None and caller.level is not None:
+            callers = [code(f.pc) for f in frames[: caller.level + 1]]
+            callers.append(caller.module.map.address)
+        request = choose_request(find_requests(inferior.memory, stack, callers), fresh)
+    caller = caller or search_caller(space, stack)
     opened = _opened(fresh, request)
     yield f"[gdbext] {printable(file_name(opened))} is mapped, its constructors have not run"
     yield f"  library   {printable(opened.path)}"
@@ -180,7 +193,7 @@ def _report(inferior: Inferior, fresh_maps: Sequence[int]) -> Iterator[str]:
         yield f"  range     {opened.image.start:#x} - {opened.image.end:#x}"
     if opened.namespace:
         yield f"  namespace {opened.namespace}"
-    yield f"  asked by  {_caller_text(caller, frames)}"
+    yield f"  asked by  {_caller_text(space, caller, frames)}"
     yield f"  request   {_request_text(caller, request)}"
     others = [printable(file_name(m)) for m in fresh if m is not opened]
     yield f"  with it   {', '.join(others) or 'nothing else'}"
@@ -194,18 +207,23 @@ def _opened(fresh: Sequence[Module], request: Request | None) -> Module:
     return fresh[0]
 
 
-def _caller_text(caller: Caller | None, frames: Sequence[Frame]) -> str:
+def _caller_text(space: Map, caller: Caller | None, frames: Sequence[Frame]) -> str:
     if caller is None:
         return "unknown: the frames above ld.so cannot be unwound"
-    frame = frames[caller.level]
-    text = module_offset(caller.module, frame.pc) + f" {frame.function or '??'}"
-    return printable(
-        text + (f" ({os.path.basename(frame.file)}:{frame.line})" if frame.file else "")
-    )
+    definition = space.tables.name(caller.module, caller.lookup) or function_at(caller.lookup)
+    name = demangle(definition.symbol) if definition else None
+    if caller.level is not None:
+        frame = frames[caller.level]
+        address, file, line = frame.pc, frame.file, frame.line
+        name = (frame.function or name) if file else (name or frame.function)
+    else:
+        address, (file, line) = caller.lookup + 1, source_position(caller.lookup)
+    text = f"{module_offset(caller.module, address)} {name or '??'}"
+    return printable(text + (f" ({os.path.basename(file)}:{line})" if file else ""))
 
 
 def _request_text(caller: Caller | None, request: Request | None) -> str:
-    function = (caller.function if caller else None) or "dlopen"
+    function = (caller.function if caller else None) or "a call that is not known"
     if request is None:
         return f"by {printable(function)}; its flags are not known: this linker keeps no record"
     name = printable(request.file)

@@ -1,10 +1,11 @@
-/* Copies a library into a memfd and opens it from there. GDB 13 itself can block for ever on such a
+/* Copies a library into a memfd and opens it from there; with an argument it aborts then. GDB 13 itself can block for ever on such a
    name (/proc/self/fd/3 is another file in GDB), unless `set sysroot` names a folder without it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -29,7 +30,6 @@ int main(int argc, char **argv)
 {
     char program[PATH_MAX], path[PATH_MAX + 32], name[64];
 
-    (void)argc;
     setvbuf(stdout, NULL, _IOLBF, 0);
     snprintf(program, sizeof program, "%s", argv[0]);
     snprintf(path, sizeof path, "%s/libplugin.so", dirname(program));
@@ -43,5 +43,7 @@ int main(int argc, char **argv)
     }
     int status = run();
     printf("returned %d\n", status); /* break: loaded */
+    if (argc > 1)
+        abort();
     return status;
 }

@@ -119,9 +119,7 @@ def make_core(
     body = notes
     for address, data in memory.items():
         place = at + len(body)
-        table += struct.pack(
-            "<IIQQQQQQ", PT_LOAD, 6, place, address, 0, len(data), len(data), 4096
-        )
+        table += struct.pack("<IIQQQQQQ", PT_LOAD, 6, place, address, 0, len(data), len(data), 4096)
         body += data
     for address, size in undumped:
         table += struct.pack("<IIQQQQQQ", PT_LOAD, 5, at, address, 0, 0, size, 4096)

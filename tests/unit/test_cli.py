@@ -27,7 +27,7 @@ FACTS = {
         "elftools": {"file": None, "reason": "No module named 'elftools'"},
     },
     "architectures": ["i386:x86-64"],
-    "features": {"send_packet": True, "corefile": False, "free_objfile": False},
+    "features": {"send_packet": False, "corefile": False},
 }
 
 
@@ -148,7 +148,7 @@ def test_doctor_judges_the_answers_of_gdb() -> None:
     assert checks["pyelftools"].status == "missing"
     assert "pip install" in (checks["pyelftools"].remedy or "")
     assert checks["aarch64"].status == "warning"
-    assert checks["free_objfile"].status == "warning"
+    assert checks["send_packet"].status == "warning"
     assert checks["corefile"].status == "ok"
 
 

@@ -17,6 +17,7 @@ Relocation section '.rela.dyn' at offset 0x4b8 contains 6 entries:
 0000000000004018  0000000000000010 R_X86_64_DTPMOD64                         0
 0000000000004020  0000000000000012 R_X86_64_TPOFF64                          fffffffffffffff8
 0000000000003ed8  0000000200000101 R_AARCH64_ABS64        00000000000002d8 pointers_text - 8
+0000000000003ee0  0000000300000007 R_X86_64_JUMP_SLOT     load@@V_1.0() load@@V_1.0 + 0
 Relocation section '.relr.dyn' at offset 0x5d0 contains 2 entries:
   3 offsets
 0000000000003d60
@@ -32,6 +33,7 @@ def test_readelf_relocations() -> None:
         Slot(0x4018, "R_X86_64_DTPMOD64", "", "", 0),
         Slot(0x4020, "R_X86_64_TPOFF64", "", "", -8),
         Slot(0x3ED8, "R_AARCH64_ABS64", "pointers_text", "", -8),
+        Slot(0x3EE0, "R_X86_64_JUMP_SLOT", "load", "V_1.0", 0),
         Slot(0x3D60, "RELR", "", "", 0),
         Slot(0x3D68, "RELR", "", "", 0),
     ]

@@ -1,0 +1,115 @@
+"""The crash report as text: what matters most comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from gdbext.findings.calls import BadCall
+from gdbext.findings.description import (
+    describe,
+    file_name,
+    module_offset,
+    register_line,
+    slot_name,
+)
+from gdbext.findings.registers import Register
+from gdbext.inferior.frames import Frame, demangle
+from gdbext.linker.places import Place
+from gdbext.render.fit import bold, packed, shortened, wrapped
+from gdbext.render.printable import printable
+from gdbext.render.source import source_lines
+from gdbext.stops.crash import FRAMES, Crash
+
+_WIDEST = 120  # columns for registers that point nowhere: more on a line is hard to read
+
+
+def report(crash: Crash, color: bool, width: int) -> Iterator[str]:
+    """The lines of the report, in `width` columns where they can be."""
+    title = f"{crash.signal}: {crash.why}" if crash.why else crash.signal
+    yield bold(f"[gdbext] {title}", color)
+    for head, text in _summary(crash):
+        yield from wrapped(f"  {head:<15}", printable(text), width)
+    yield from _source(crash, color, width)
+    yield bold("Frames:", color)
+    yield from _frame_lines(crash.frames[:FRAMES], width)
+    if len(crash.frames) > FRAMES:
+        yield "  … more: backtrace"
+    yield bold("Registers:", color)
+    yield from _register_lines(crash.registers, width)
+
+
+def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
+    if crash.thread is not None:
+        yield "thread", crash.thread
+    if crash.fault is not None:
+        note = f" ({crash.fault_reason})" if crash.fault_reason else ""
+        where = describe(crash.fault, demangle)
+        yield "fault address", f"{crash.fault.address:#x}: {where}{note}"
+    elif crash.fault_reason:
+        yield "fault address", f"unknown: {crash.fault_reason}"
+    if crash.fault is None or crash.fault.address != crash.site.address:
+        yield "crash at", f"{crash.site.address:#x}: {describe(crash.site, demangle)}"
+    if crash.call is not None:
+        yield from _call(crash.call, crash.site.address)
+    if crash.problem:
+        yield "modules", crash.problem
+
+
+def _call(call: BadCall, pc: int) -> Iterator[tuple[str, str]]:
+    if call.return_address != pc:
+        way = " (return address)" if call.slot else ", through a pointer that is no GOT slot"
+        yield "called from", module_offset(call.caller, call.return_address) + way
+    if call.slot is not None and call.slot_module is not None:
+        slot = call.slot
+        holds = f"holds {slot.value:#x}" if slot.value is not None else "cannot be read"
+        yield "through", f"GOT slot of {slot_name(slot, demangle)} in {file_name(call.slot_module)}"
+        yield "", f"at {slot.address:#x}, which {holds} ({slot.state or 'unknown'})"
+
+
+def _source(crash: Crash, color: bool, width: int) -> Iterator[str]:
+    """The source around the innermost frame that has any."""
+    for frame, place in crash.frames[:FRAMES]:
+        if frame.file is None or frame.line is None:
+            continue
+        lines = list(source_lines(frame.file, frame.line, color, width))
+        if lines:
+            name = file_name(place.module) if place.module else "?"
+            title = f"{frame.file}:{frame.line} (frame #{frame.level}, {name}):"
+            yield bold(shortened(printable(title), width), color)
+            yield from lines
+            return
+
+
+def _frame_lines(frames: list[tuple[Frame, Place]], width: int) -> Iterator[str]:
+    for _, group in groupby(frames, key=lambda row: row[0].pc):
+        same = list(group)
+        for frame, place in same if len(same) == 2 else same[:1]:
+            yield shortened(_frame_line(frame, place), width)
+        if len(same) > 2:
+            yield f"  #{same[1][0].level} to #{same[-1][0].level} are the same"
+
+
+def _frame_line(frame: Frame, place: Place) -> str:
+    where = module_offset(place.module, frame.pc) if place.module else describe(place, demangle)
+    own = demangle(place.definition.symbol) if place.definition is not None else None
+    # Without debug info GDB takes the nearest symbol before, which may be another function's.
+    name = (frame.function or own) if frame.file else (own or frame.function)
+    line = f" {frame.file.rpartition('/')[2]}:{frame.line}" if frame.file else ""
+    return printable(f"  #{frame.level:<3} {frame.pc:#018x} {where} {name or '??'}{line}")
+
+
+def _register_lines(registers: list[Register], width: int) -> Iterator[str]:
+    """Those that point somewhere, one on a line; then the other values, then the zeros."""
+    for register in registers:
+        if register.place is not None:
+            yield shortened(printable(register_line(register, demangle)), width)
+    rest = [r for r in registers if r.place is None]
+    values = [f"{r.name} {r.value:#x}" for r in rest if r.value]
+    yield from packed(values, "  ", min(width, _WIDEST))
+    for head, names in (
+        ("zero: ", [r.name for r in rest if r.value == 0]),
+        ("not available: ", [r.name for r in rest if r.value is None]),
+    ):
+        if names:
+            yield from wrapped(f"  {head}", " ".join(names), min(width, _WIDEST))

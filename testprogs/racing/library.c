@@ -1,0 +1,7 @@
+/* Opened by one of four threads. */
+int present(void);
+
+int present(void)
+{
+    return 1;
+}

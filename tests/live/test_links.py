@@ -1,0 +1,258 @@
+"""plug-links: private fields, search rules, other ways to start a program, static programs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import judges, oracles
+from tests.harness import Gdb
+from tests.programs import Program
+from tests.searches import read_searches
+from tests.sessions import Sessions
+
+
+@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
+def test_private_fields_are_where_dwarf_says(live: Callable[..., Gdb]) -> None:
+    gdb = live("tls/host")
+    script = "from gdbext.inferior import Inferior; from gdbext.linker.modules import read_linker"
+    gdb.cmd(f"python {script}")
+    gdb.cmd("python linker = read_linker(Inferior())")
+    found = eval(gdb.python("vars(linker.layout)"))
+    member = judges.layout()
+    offsets = {name: where.offset for name, where in member.items()}
+    assert found["phdr"] == offsets["l_phdr"]
+    assert found["scope"] == offsets["l_scope"]
+    assert found["map_start"] == offsets["l_map_start"]
+    assert found["tls"] == offsets["l_tls_initimage"]
+    assert found["relro"] == offsets["l_relro_addr"]
+    assert found["nodelete"] == offsets["l_nodelete_active"]
+    assert found["global_bit"] == member["l_global"].bit
+    assert member["l_relocated"].bit == found["global_bit"] - 2
+    assert member["l_init_called"].bit == found["global_bit"] - 1
+    # and what is read of each module is what stands there
+    rows = eval(gdb.python("[(m.map.address, vars(m.private)) for m in linker.modules]"))
+    assert len(rows) == 8
+    for address, private in rows:
+        data = judges.read(gdb, address, offsets["sizeof"] or member["sizeof"].size)
+
+        def field(name: str, at: int = 0, size: int = 8, data: bytes = data) -> int:
+            start = offsets[name] + at
+            return int.from_bytes(data[start : start + size], "little")
+
+        assert private["libname"] == field("l_libname")
+        assert private["loader"] == field("l_loader")
+        assert private["phdr"] == field("l_phdr")
+        assert private["scopes"] == field("l_scope")
+        assert private["searchlist"] == (field("l_searchlist"), field("l_searchlist", 8, 4))
+        assert private["local_scope"] == address + offsets["l_searchlist"]
+        assert private["initfini"] == field("l_initfini")
+        assert private["map_start"] == field("l_map_start")
+        assert private["map_end"] == field("l_map_end")
+        assert private["open_count"] == field("l_direct_opencount", 0, 4)
+        assert private["tls_modid"] == field("l_tls_modid")
+        assert private["tls_offset"] & (1 << 64) - 1 == field("l_tls_offset")
+        assert private["nodelete"] == bool(field("l_nodelete_active", 0, 1))
+        assert private["type"] == field("l_type", 0, 4) & 3
+        assert private["file_id"] == (field("l_file_id"), field("l_file_id", 8))
+
+
+# ------------------------------------------------------------------------------ search rules
+
+
+def searched(gdb: Gdb) -> dict[str, tuple[str | None, str]]:
+    """{file name: (rule, words)} of plug-links -search."""
+    listed = judges.modules(gdb.json("plug-links -search"))
+    assert all(module["search_reason"] for module in listed)
+    return {
+        os.path.basename(m["path"]): (m["search"], m["search_reason"])
+        for m in listed
+        if m["kind"] not in ("main", "linker", "vdso")
+    }
+
+
+def judged_searches(
+    sessions: Sessions, program: Program, folder: Path, *arguments: str, **env: str
+) -> dict[str, str | None]:
+    """The rules that plug-links tells, each being what LD_DEBUG=libs of the same run told."""
+    output = folder / "search"
+    debug = {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": str(output)}
+    gdb = sessions.live(program, *arguments, until="loaded", env={**env, **debug})
+    shown = searched(gdb)
+    told = read_searches(output)
+    assert told
+    rules = {name: rule for name, (rule, _) in shown.items()}
+    assert set(told) <= {*rules, "libgone.so"}
+    assert {name: rule for name, rule in rules.items() if rule not in ("path", "LD_PRELOAD")} == {
+        name: rule for name, rule in told.items() if name in rules
+    }
+    return rules
+
+
+def searcher(program: Callable[[str], Program], name: str) -> Program:
+    """search/NAME, which is built from the loader's sources: its markers are there."""
+    chosen = program(f"search/{name}")
+    return Program("loader", chosen.path, chosen.set)
+
+
+def test_search_by_runpath_and_cache_or_default(
+    sessions: Sessions, program: Callable[[str], Program], cpu: str, tmp_path: Path
+) -> None:
+    rules = judged_searches(sessions, program("dlopens/host"), tmp_path)
+    assert rules["libdep.so"] == rules["libdeep.so"] == "RUNPATH"
+    assert rules["libc.so.6"] == ("cache" if cpu == "x86_64" else "default")
+
+
+def test_search_by_ld_library_path(
+    sessions: Sessions, program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    folder = program("loader/host").folder
+    rules = judged_searches(
+        sessions,
+        searcher(program, "bare"),
+        tmp_path,
+        "libone.so",
+        LD_LIBRARY_PATH=f"/nowhere:{folder}",
+    )
+    assert rules["libone.so"] == "LD_LIBRARY_PATH"
+
+
+def test_search_by_rpath_of_the_loader_and_of_its_loader(
+    sessions: Sessions, program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    rules = judged_searches(sessions, searcher(program, "rpath"), tmp_path, "libmiddle.so")
+    assert rules["libmiddle.so"] == "RPATH"
+    assert rules["libleaf.so"] == "RPATH"
+
+
+def test_rpath_is_off_for_one_with_a_runpath(
+    sessions: Sessions, program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    chosen = searcher(program, "rpath")
+    library = chosen.path.parent / "two" / "librunpath.so"
+    rules = judged_searches(sessions, chosen, tmp_path, str(library))
+    assert rules["librunpath.so"] == "path"
+    assert rules["libleaf.so"] == "RUNPATH"
+
+
+def test_search_by_path_and_preload(
+    sessions: Sessions, program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    folder = program("loader/host").folder
+    rules = judged_searches(
+        sessions,
+        program("loader/host"),
+        tmp_path,
+        str(folder / "libtwo.so"),
+        LD_PRELOAD=str(folder / "libundefined.so"),
+    )
+    assert rules["libundefined.so"] == "LD_PRELOAD"
+    assert rules["libtwo.so"] == "path"
+    assert rules["libone.so"] == "RUNPATH"
+
+
+def test_search_is_shown_as_text(live: Callable[..., Gdb]) -> None:
+    gdb = live("dlopens/host")
+    rows = gdb.cmd("plug-links -search").splitlines()
+    assert rows[1].split()[-2:] == ["by", "module"]
+    assert any(re.search(r" RUNPATH +/\S*/libdep\.so$", row) for row in rows)
+    assert "RUNPATH: libdep.so found in" not in gdb.cmd("plug-links libdep.so")
+    assert "libdep.so found in" in gdb.cmd("plug-links libdep.so -search")
+
+
+# --------------------------------------------------------------- other ways to start a program
+
+
+def test_preloaded(sessions: Sessions, program: Callable[[str], Program], tmp_path: Path) -> None:
+    chosen = program("dlopens/host")
+    output = tmp_path / "ld"
+    env = {
+        "LD_PRELOAD": str(program("loader/host").folder / "libone.so"),
+        "LD_DEBUG": "files",
+        "LD_DEBUG_OUTPUT": str(output),
+    }
+    gdb = sessions.live(chosen, until="loaded", env=env)
+    links = gdb.json("plug-links")
+    loaded = oracles.read_ld_debug_files(output)
+    # LD_DEBUG has the program need it, by the name of LD_PRELOAD and before all else.
+    assert (loaded[0].name, loaded[0].how) == (env["LD_PRELOAD"], "needed")
+    loaded[0] = replace(loaded[0], how="preloaded")
+    judges.judge_links(gdb, chosen, links, loaded)
+
+
+def test_run_by_the_dynamic_linker(
+    sessions: Sessions, native: Callable[[str], Program], tmp_path: Path
+) -> None:
+    chosen = native("dlopens/host")
+    linker = Program("dlopens", oracles.interpreter(chosen.path), "x86_64")
+    output = tmp_path / "ld"
+    env = {"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(output)}
+    gdb = sessions.live(linker, str(chosen.path), until=None, env=env)
+    gdb.until("_Exit")
+    links = gdb.json("plug-links")
+    loaded = oracles.read_ld_debug_files(output)
+    # ld.so maps the program itself here, as it maps a library
+    assert loaded[0].name == str(chosen.path)
+    chain = links["namespaces"][0]["modules"]
+    gone = {"libgone.so"}
+    assert [(m["path"], int(m["base"], 16)) for m in chain if m["kind"] == "main"] == [
+        (str(chosen.path), loaded[0].base)
+    ]
+    assert [
+        (Path(m["path"]).name, int(m["base"], 16))
+        for m in chain
+        if m["kind"] in ("needed", "dlopened", "preloaded")
+    ] == [(Path(one.name).name, one.base) for one in loaded[1:] if one.name not in gone]
+    assert judges.called(links, linker.path.name)["kind"] == "linker"
+    assert gdb.json("plug-got")["modules"][0]["path"] == str(chosen.path)
+
+
+def test_musl_run_by_its_linker(sessions: Sessions, native: Callable[[str], Program]) -> None:
+    chosen = Program(
+        "dlopens", native("dlopens/host").path.parents[2] / "musl/dlopens/host", "musl"
+    )
+    linker = Program("dlopens", oracles.interpreter(chosen.path), "musl")
+    gdb = sessions.live(linker, str(chosen.path), until=None)
+    gdb.until("_Exit")
+    links = gdb.json("plug-links")
+    main = links["namespaces"][0]["modules"][0]
+    assert (main["kind"], main["path"]) == ("main", str(chosen.path))
+    assert judges.called(links, "libdeep.so")["kind"] == "dlopened"
+
+
+STATIC = ["static_pie", "static_fixed", "static_stripped"]
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_static(name: str, sessions: Sessions, program: Callable[[str], Program]) -> None:
+    chosen = program(f"static/{name}")
+    gdb = sessions.live(chosen, until=None)
+    before = gdb.cmd("plug-links")
+    if name == "static_stripped":
+        gdb.until(f"*{main_of_twin(chosen.path)}")
+    else:
+        gdb.until("main")
+    links = gdb.json("plug-links")
+    listed = [m for m in judges.modules(links) if m["kind"] != "vdso"]
+    assert [(m["kind"], Path(m["path"]).name) for m in listed] == [("main", name)]
+    file = judges.look(chosen.path)
+    base = judges.auxv(gdb)[oracles.AT_ENTRY] - file.entry
+    assert int(listed[0]["base"], 16) == base
+    assert int(listed[0]["start"], 16) == base + file.start
+    assert before.count("\n") == 0
+    slots = gdb.json("plug-got")["modules"][0]["slots"]
+    assert len(slots) == len(judges.wanted_slots(judges.Object(listed[0], file, base)))
+    assert (slots != []) == (file.dynamic is not None)
+
+
+def main_of_twin(path: Path) -> int:
+    """The address of main in the program that was linked alike, without -s."""
+    symbols = oracles.nm_symbols(path.with_name("static_fixed"), dynamic=False)
+    (value,) = (symbol.value for symbol in symbols if symbol.name == "main")
+    assert value
+    return value
