@@ -185,9 +185,9 @@ ifneq ($(glibc),)
 $(call lib,search,one/libleaf.so,leaf.c,-Wl$(comma)-rpath-link$(comma).)
 $(call lib,search,one/libmiddle.so,middle.c,-Wl$(comma)-rpath-link$(comma).,one/libleaf.so)
 $(call lib,search,two/libleaf.so,leaf.c,-Wl$(comma)-rpath-link$(comma).)
-$(call lib,search,two/librunpath.so,middle.c,,two/libleaf.so)
+$(call lib,search,two/librunpath.so,middle.c,-Wl$(comma)-rpath$(comma)'$$$$ORIGIN/../two',two/libleaf.so)
 $(call exe,search,bare,loader/host.c,-Wl$(comma)-rpath-link$(comma).)
-$(call exe,search,rpath,loader/host.c,-Wl$(comma)--disable-new-dtags -Wl$(comma)-rpath$(comma)'$$$$ORIGIN/one')
+$(call exe,search,rpath,loader/host.c,-Wl$(comma)--disable-new-dtags -Wl$(comma)-rpath$(comma)'$$$$ORIGIN/one:$$$$ORIGIN/two')
 endif
 
 # libcdlopen

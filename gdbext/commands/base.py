@@ -81,8 +81,12 @@ class Command(gdb.Command):
         """A call of its own, so that all facts are gone when the collector runs again."""
         from gdbext.inferior import Inferior
 
-        facts = self.facts(Inferior(), args)
-        write(self._output(facts, args), args.out)
+        inferior = Inferior()
+        try:
+            facts = self.facts(inferior, args)
+            write(self._output(facts, args), args.out)
+        finally:
+            inferior.release()
 
     def _output(self, facts: Any, args: argparse.Namespace) -> Iterator[str]:  # noqa: ANN401
         if not args.json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdbext.commands.base import Argument, Command, terminal_width
@@ -31,7 +31,8 @@ class PlugLinks(Command):
 
     MODULE is any part of a loaded file's path; it shows those modules in full.
     Columns: start, the first mapped address; kind, how the module came in; opens, how many
-    dlopen calls hold it; scope, whether its symbols are global; bind, lazy or now; relro.
+    dlopen calls hold it; scope, whether its symbols are global; bind, lazy or now. A wide
+    terminal shows end, RELRO and build-id as well.
     Marks: D deepbind, N nodelete, R its file was replaced since, X its file was deleted,
     M its file is in memory alone."""
 
@@ -49,7 +50,10 @@ class PlugLinks(Command):
 
         linker = read_linker(inferior)
         modules = select_modules(linker, args.module) if args.module else linker.modules
-        links = describe_links(inferior, linker, modules, inferior.local_path, args.search)
+        # Only a process of this machine has a /proc here; another's pid may be anybody's.
+        local_path = inferior.local_path if inferior.target == "native" else None
+        cache = _cache_path(local_path) if args.search else None
+        links = describe_links(inferior, linker, modules, local_path, cache)
         return LinksFacts(linker, links)
 
     def document(self, facts: LinksFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
@@ -87,6 +91,17 @@ class PlugLinks(Command):
             yield f"{title}{count(len(links), 'module')}, in the order of the link_map chain"
             yield from _table(links, args.search)
         yield from _marked(facts.links)
+
+
+def _cache_path(local_path: Callable[[str], str] | None) -> str:
+    """Where this machine has the ld.so.cache that the process's ld.so looked into."""
+    path = "/etc/ld.so.cache"
+    if local_path is not None:
+        return local_path(path)
+    import gdb
+
+    sysroot = str(gdb.parameter("sysroot") or "")
+    return path if sysroot.startswith("target:") else sysroot.rstrip("/") + path
 
 
 def _document(link: Link) -> dict[str, Any]:
@@ -131,10 +146,10 @@ def _table(links: list[Link], search: bool) -> Iterator[str]:
     from gdbext.render.tables import table
 
     wide = terminal_width() >= _WIDE
-    headers = ["start", "kind", "opens", "scope", "bind", "relro", "marks", "module"]
+    headers = ["start", "kind", "opens", "scope", "bind", "marks", "module"]
     if wide:
         headers[1:1] = ["end"]
-        headers[-1:-1] = ["build-id"]
+        headers[-2:-1] = ["relro", "marks", "build-id"]
     if search:
         headers[-1:] = ["found by", "module"]
     rows = []
@@ -146,26 +161,25 @@ def _table(links: list[Link], search: bool) -> Iterator[str]:
             _unknown(link.open_count),
             _scope(link.is_global),
             link.binding or "-",
-            link.relro or "?",
             _marks(link),
             module.path,
         ]
         if wide:
             row[1:1] = [f"{image.end:#018x}" if image else "?"]
-            row[-1:-1] = [(link.build_id or "-")[:12]]
+            row[-2:-1] = [link.relro or "?", _marks(link), (link.build_id or "-")[:12]]
         if search and link.search:
             row[-1:] = [link.search[0] or "?", module.path]
         rows.append(row)
     _shorten_paths(headers, rows)
-    # tabulate makes columns wider than they need be
-    yield from table(headers, rows, right="opens", quick=True)
+    yield from table(headers, rows, right="opens")
 
 
 def _shorten_paths(headers: list[str], rows: list[list[str]]) -> None:
     """Cut the front of paths that would make a row longer than the terminal is wide."""
     from gdbext.render.printable import printable
 
-    others = zip(headers[:-1], *(row[:-1] for row in rows))
+    # a column is at least two wider than its header
+    others = zip([h + "  " for h in headers[:-1]], *(row[:-1] for row in rows))
     room = max(terminal_width() - 2 - sum(max(map(len, column)) + 2 for column in others), 12)
     for row in rows:
         path = printable(row[-1])

@@ -29,6 +29,15 @@ _ADDRESSES = (
 )
 
 
+# Types whose values are at an address.
+_PLACES = (
+    gdb.TYPE_CODE_FUNC,
+    gdb.TYPE_CODE_ARRAY,
+    gdb.TYPE_CODE_REF,
+    gdb.TYPE_CODE_RVALUE_REF,
+)
+
+
 class PlugWhere(Command):
     """Say what lies at an address.
 
@@ -128,11 +137,12 @@ def _address(value: gdb.Value) -> int:
     from gdbext.elf.problem import Problem
 
     kind = value.type.strip_typedefs().code
-    if kind in (gdb.TYPE_CODE_FUNC, gdb.TYPE_CODE_ARRAY):
-        return int(value.address or 0)
     if kind in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
         value = value.referenced_value()
-        return int(value.address or 0)
+    if kind in _PLACES:
+        if value.address is None:
+            raise Problem("that value is nowhere in the program's memory")
+        return int(value.address)
     if kind not in _ADDRESSES:
         raise Problem(f"a value of type {value.type} is no address; its own is that of &(…)")
     return int(value) & (1 << 64) - 1

@@ -136,7 +136,9 @@ def _aarch64_stub_slot(code: bytes, pc: int) -> int | None:
     words = _instructions(code[:24])
     if 0xD61F0220 not in words[:6]:  # br x17
         return None
-    return next((a for _, register, a in _aarch64_loads(code[:24], pc) if register == 17), None)
+    end = words.index(0xD61F0220)  # what follows is the next entry
+    loads = _aarch64_loads(code[: 4 * end], pc)
+    return next((address for _, register, address in loads if register == 17), None)
 
 
 def _aarch64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:

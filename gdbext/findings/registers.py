@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gdbext.elf.image import PF_X
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE
 from gdbext.linker.places import Map, Place
@@ -40,9 +41,17 @@ def _is_pointer(space: Map, data: bytes) -> bool:
     return len(data) >= 8 and space.place(value).kind not in _POINTS_NOWHERE
 
 
+def _is_code(place: Place) -> bool:
+    """Whether code is there; read-only data may be in the same segment (GNU ld on ARM64)."""
+    if place.section is not None:
+        return place.section.startswith((".text", ".plt", ".init", ".fini"))
+    executable = place.segment is not None and bool(place.segment.flags & PF_X)
+    return executable and place.definition is not None
+
+
 def _string(space: Map, place: Place) -> str | None:
     """The printable ASCII text at a place that is no code, if there is one."""
-    if place.definition is not None and place.segment is not None and place.segment.flags & 1:
+    if _is_code(place):
         return None
     size = min(_PREVIEW, PAGE - place.address % PAGE)
     try:

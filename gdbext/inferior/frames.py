@@ -139,13 +139,18 @@ def _has_flavor() -> bool:
     return True
 
 
+_LANGUAGES = {"Z": "c++", "R": "rust", "D": "d"}
+
+
 def demangle(name: str) -> str:
     """A C++, Rust or D name as people write it; the name itself when it is not mangled."""
     # The name is the program's: GDB would run a second line of it as a command.
     if not _MANGLED.fullmatch(name):
         return name
     try:
-        return gdb.execute(f"demangle -- {name}", to_string=True).strip() or name
+        # The language of the frame may be another, which cannot demangle it.
+        command = f"demangle -l {_LANGUAGES[name[1]]} -- {name}"
+        return gdb.execute(command, to_string=True).strip() or name
     except gdb.error:
         return name
 

@@ -6,8 +6,10 @@ same, and a crash there has a module, an offset and a symbol as well.
 
 from __future__ import annotations
 
-from gdbext.elf.image import Image
-from gdbext.elf.problem import Problem
+from gdbext.elf.core import decode_path
+from gdbext.elf.image import PT_INTERP, Image
+from gdbext.elf.problem import Problem, Unreadable
+from gdbext.elf.reader import read_string
 from gdbext.linker.images import linker_image, main_image
 from gdbext.linker.linkmaps import LinkMap
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module, read_linker
@@ -26,19 +28,29 @@ def read_linker_or_images(process: Process) -> tuple[Linker | None, str | None]:
 
 
 def _images_alone(process: Process) -> Linker | None:
+    main = main_image(process)[0]
     modules: list[Module] = []
-    for kind, image in ((MAIN, main_image(process)[0]), (LINKER, linker_image(process))):
+    for kind, image, path in (
+        (MAIN, main, process.main_path()),
+        (LINKER, linker_image(process), _interpreter(process, main)),
+    ):
         if image is not None and image.loads:
-            modules.append(_module(process, kind, image, -1 - len(modules)))
+            modules.append(_module(kind, image, path, -1 - len(modules)))
     return Linker((), (), tuple(modules), None, ()) if modules else None
 
 
-def _module(process: Process, kind: str, image: Image, key: int) -> Module:
+def _module(kind: str, image: Image, path: str | None, key: int) -> Module:
     """A module with `key`, which is no address, in place of a link_map's."""
-    path = process.main_path() if kind == MAIN else _path_at(process, image.start)
     link_map = LinkMap(key, image.bias, b"", image.dynamic_address or 0, 0, 0)
     return Module(link_map, 0, path or kind, "", kind, image, None, None, (), (), None)
 
 
-def _path_at(process: Process, address: int) -> str | None:
-    return next((r.path for r in process.regions() if r.start <= address < r.end and r.path), None)
+def _interpreter(process: Process, main: Image | None) -> str | None:
+    """The dynamic linker that the program names."""
+    segment = main.segment(PT_INTERP) if main else None
+    if main is None or segment is None:
+        return None
+    try:
+        return decode_path(read_string(process.memory, main.bias + segment.vaddr))
+    except Unreadable:
+        return None

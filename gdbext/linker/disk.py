@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gdbext.elf.file import ElfFile
+from gdbext.elf.image import Image, read_dynamic
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE
@@ -25,7 +26,10 @@ class OnDisk(NamedTuple):
 
 
 def on_disk(
-    process: Process, module: Module, region: Region | None, local_path: Callable[[str], str]
+    process: Process,
+    module: Module,
+    region: Region | None,
+    local_path: Callable[[str], str] | None,
 ) -> OnDisk:
     """Compare a loaded module with its file.
 
@@ -36,10 +40,10 @@ def on_disk(
         return OnDisk(MEMORY, None)
     if region is not None and region.path and region.path.startswith("/memfd:"):
         return OnDisk(MEMORY, None)
-    if region is not None and region.inode is not None:
+    if region is not None and region.inode is not None and local_path is not None:
         return _compare_inode(region, local_path(module.path))
     if module.image is None:
-        return OnDisk(None, module.problem)
+        return _compare_dynamic(process, module)
     if process.unchanged_on_disk(module.image.start):
         return OnDisk(SAME, None)
     file = process.open_file(module.path)
@@ -56,6 +60,21 @@ def _compare_inode(region: Region, path: str) -> OnDisk:
     # Only the inode: overlay and btrfs show another device number in maps than in stat.
     assert region.inode is not None
     return OnDisk(SAME if status.st_ino == region.inode[1] else REPLACED, None)
+
+
+def _compare_dynamic(process: Process, module: Module) -> OnDisk:
+    """For a module of which nothing but its data is in the core: qemu-user dumps no more."""
+    file = process.open_file(module.path)
+    if file is not None:
+        own = file.image
+        try:
+            entries = read_dynamic(process.memory, module.map.l_ld, len(own.dynamic) + 1)
+        except Unreadable:
+            return OnDisk(None, module.problem)
+        loaded = Image(own.header, own.segments, module.bias, entries, module.map.l_ld)
+        if not same_dynamic(loaded, own):
+            return OnDisk(REPLACED, None)
+    return OnDisk(None, module.problem)
 
 
 def _compare_content(process: Process, module: Module, file: ElfFile) -> OnDisk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from gdbext.elf.symbols import SHN_ABS
 from gdbext.linker.linkmaps import RT_ADD
 from gdbext.linker.loading import read_got_header
 from gdbext.linker.modules import LINKER, Linker, Module
+from gdbext.linker.slotvalues import read_values
 from gdbext.linker.tables import Definition, Tables, TableSet
 from gdbext.linker.tlsslots import TLS_KINDS, tls_target
 
@@ -101,7 +101,7 @@ class _Reader:
         if not wanted:
             return []
         wanted.sort()
-        values = _read_values(self.memory, image, wanted)
+        values = read_values(self.memory, image, wanted)
         stubs = _Stubs(self.memory, image)
         pltgot = image.pointer(DT_PLTGOT) or 0
         unread = None if self._is_relocated(module, image, wanted, values) else NOT_RELOCATED
@@ -184,9 +184,13 @@ class _Reader:
         another form is told by the file: ld.so prepares a lazy slot by adding the load bias
         to what the file has there (glibc, elf_machine_lazy_rel).
         """
+        if not stubs.hold(value):
+            return False
         code = stubs.code(value)
         if code is None:
-            return False
+            # Not in this core. A symbol that another module defines leads here by the PLT alone.
+            number = relocation.symbol
+            return number < tables.symbols.count and not tables.symbols.entry(number).shndx
         index = relocation.plt_index or 0
         if self.arch.lazy_stub(code, value, index, pltgot):
             return True
@@ -261,8 +265,11 @@ class _Stubs:
             if s.flags & PF_X
         ]
 
+    def hold(self, address: int) -> bool:
+        return any(start <= address < end for start, end in self._segments)
+
     def code(self, address: int) -> bytes | None:
-        """Up to _STUB bytes of code at `address`; None outside the module's own code."""
+        """Up to _STUB bytes of the module's own code at `address`; None where it is not known."""
         for start, end in self._segments:
             if start <= address < end:
                 try:
@@ -270,38 +277,3 @@ class _Stubs:
                 except Unreadable:
                     return None
         return None
-
-
-def _read_values(
-    memory: Memory, image: Image, relocations: Sequence[Relocation]
-) -> list[int | None]:
-    """The word at each relocated place, read in one go for each segment."""
-    values: list[int | None] = []
-    at = 0
-    for segment in sorted(image.loads, key=lambda s: s.vaddr):
-        while at < len(relocations) and relocations[at].offset < segment.vaddr:
-            values.append(None)
-            at += 1
-        end = segment.vaddr + segment.memsz
-        last = at
-        while last < len(relocations) and relocations[last].offset + 8 <= end:
-            last += 1
-        values.extend(_read_run(memory, image, relocations[at:last]))
-        at = last
-    values.extend([None] * (len(relocations) - at))
-    return values
-
-
-def _read_run(memory: Memory, image: Image, run: Sequence[Relocation]) -> list[int | None]:
-    if not run:
-        return []
-    first = run[0].offset
-    try:
-        data = memory.read(image.bias + first, run[-1].offset + 8 - first)
-    except Unreadable:
-        if len(run) == 1:
-            return [None]
-        half = len(run) // 2
-        return _read_run(memory, image, run[:half]) + _read_run(memory, image, run[half:])
-    unpack = struct.Struct("<Q").unpack_from
-    return [unpack(data, r.offset - first)[0] for r in run]

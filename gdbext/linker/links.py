@@ -45,12 +45,17 @@ def describe_links(
     process: Process,
     linker: Linker,
     modules: Sequence[Module],
-    local_path: Callable[[str], str],
-    search: bool,
+    local_path: Callable[[str], str] | None,
+    cache_path: str | None,
 ) -> list[Link]:
-    """A Link for each of `modules`; `search` adds the rule by which each file was found."""
+    """A Link for each of `modules`.
+
+    `local_path` tells where a process of this machine has a path, None for any other process.
+    With `cache_path`, an ld.so.cache, the rule is added by which each file was found.
+    """
+    search = cache_path is not None
     environment = initial_environment(process) if search else None
-    cache = read_cache(local_path("/etc/ld.so.cache")) if search else {}
+    cache = read_cache(cache_path) if cache_path is not None else {}
     find_region = region_finder(process.regions())
     links = []
     for module in modules:
@@ -77,7 +82,7 @@ def _describe(
     linker: Linker,
     module: Module,
     find_region: Callable[[int], Region | None],
-    local_path: Callable[[str], str],
+    local_path: Callable[[str], str] | None,
     search: tuple[str | None, str] | None,
 ) -> Link:
     image, private = module.image, module.private

@@ -10,37 +10,33 @@ from gdbext.elf.image import PF_R, PF_W, PF_X
 from gdbext.linker.process import Region
 
 _LINE = re.compile(
-    rb"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][sp-]) ([0-9a-f]+) "
-    rb"([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)"
+    rb"^([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-])[sp-] ([0-9a-f]+) "
+    rb"([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$",
+    re.MULTILINE,
 )
+_ACCESS = {
+    bytes((r, w, x)): (PF_R if r == b"r"[0] else 0)
+    | (PF_W if w == b"w"[0] else 0)
+    | (PF_X if x == b"x"[0] else 0)
+    for r in b"r-"
+    for w in b"w-"
+    for x in b"x-"
+}
 
 
 def parse_maps(text: bytes) -> tuple[Region, ...]:
     """Regions of proc_pid_maps(5); its octal escape of a newline in a path is undone."""
-    regions = []
-    for line in text.split(b"\n"):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            continue
-        start, end, access, offset, major, minor, inode, path = match.groups()
-        flags = (
-            (PF_R if access[0:1] == b"r" else 0)
-            | (PF_W if access[1:2] == b"w" else 0)
-            | (PF_X if access[2:3] == b"x" else 0)
+    return tuple(
+        Region(
+            int(start, 16),
+            int(end, 16),
+            _ACCESS[access],
+            int(offset, 16),
+            decode_path(path.replace(rb"\012", b"\n")) if path else None,
+            (os_device(int(major, 16), int(minor, 16)), int(inode)) if inode != b"0" else None,
         )
-        device = os_device(int(major, 16), int(minor, 16))
-        name = decode_path(path.replace(rb"\012", b"\n")) or None
-        regions.append(
-            Region(
-                int(start, 16),
-                int(end, 16),
-                flags,
-                int(offset, 16),
-                name,
-                (device, int(inode)) if int(inode) else None,
-            )
-        )
-    return tuple(regions)
+        for start, end, access, offset, major, minor, inode, path in _LINE.findall(text)
+    )
 
 
 def os_device(major: int, minor: int) -> int:

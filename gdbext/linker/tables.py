@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from gdbext.elf.file import ElfFile
@@ -126,8 +126,8 @@ class TableSet:
             tables = Tables(
                 self.memory,
                 module.image,
-                lambda: self.find_file(module),
-                lambda: self.find_symbols(module),
+                partial(self.find_file, module),
+                partial(self.find_symbols, module),
             )
             self._made[module.image.start] = tables
         return tables

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 def shown(text: str) -> str:
     r"""`text` with surrogate-escaped bytes as \xNN: a string that every encoder takes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def printable(text: str) -> str:

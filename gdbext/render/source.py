@@ -22,11 +22,12 @@ def source_lines(path: str, line: int, color: bool, width: int) -> Iterator[str]
     if not os.path.isfile(path):
         return
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        # a lone carriage return ends no line for a compiler
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
             text = file.read(_LARGEST)
     except (OSError, ValueError):
         return
-    lines = text.split("\n")
+    lines = text.removesuffix("\n").split("\n")
     if not 0 < line <= len(lines):
         return
     first, last = max(line - _AROUND, 1), min(line + _AROUND, len(lines))

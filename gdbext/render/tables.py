@@ -30,7 +30,7 @@ def table(
             disable_numparse=True,
             colalign=["right" if f else "left" for f in flush] if cells else None,
         )
-        yield from ("  " + line.rstrip() for line in text.split("\n"))
+        yield from (f"  {line}".rstrip() for line in text.split("\n"))
         return
     rows = _clean(rows)
     # tabulate's least width of a column is its header's and MIN_PADDING

@@ -147,7 +147,8 @@ def _jump(space: Map, site: Place) -> BadCall | None:
 
 
 def use_color() -> bool:
-    """Whether GDB styles its own output: `set style enabled`, on a terminal."""
+    """Whether GDB styles its own output (ui-file.cc, term_cli_styling)."""
     import os
 
-    return bool(gdb.parameter("style enabled")) and os.isatty(1)
+    capable = os.environ.get("TERM", "dumb") != "dumb" and os.isatty(1)
+    return capable and bool(gdb.parameter("style enabled"))

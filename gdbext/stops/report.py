@@ -21,6 +21,9 @@ from gdbext.render.printable import printable
 from gdbext.render.source import source_lines
 from gdbext.stops.crash import FRAMES, Crash
 
+_HEAD = 17  # columns before a fact
+_LINES = 3  # that one fact may take
+_UNLIMITED = 1 << 16  # columns
 _WIDEST = 120  # columns for registers that point nowhere: more on a line is hard to read
 
 
@@ -28,8 +31,11 @@ def report(crash: Crash, color: bool, width: int) -> Iterator[str]:
     """The lines of the report, in `width` columns where they can be."""
     title = f"{crash.signal}: {crash.why}" if crash.why else crash.signal
     yield bold(f"[gdbext] {title}", color)
-    for head, text in _summary(crash):
-        yield from wrapped(f"  {head:<15}", printable(text), width)
+    for head, fact in _summary(crash):
+        text = printable(fact)
+        if width < _UNLIMITED:
+            text = shortened(text, _LINES * (width - _HEAD))
+        yield from wrapped(f"  {head:<{_HEAD - 2}}", text, width)
     yield from _source(crash, color, width)
     yield bold("Frames:", color)
     yield from _frame_lines(crash.frames[:FRAMES], width)

@@ -38,11 +38,11 @@ int main(int argc, char **argv)
     heap = malloc(1000);
     anonymous = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     file = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fileno(self), 0);
-    gone = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    munmap(gone, SIZE);
     pthread_barrier_init(&barrier, NULL, 2);
     pthread_create(&thread, NULL, work, NULL);
     pthread_barrier_wait(&barrier);
+    gone = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(gone, SIZE);
     printf("loaded\n"); /* break: loaded */
     pthread_barrier_wait(&barrier);
     pthread_join(thread, NULL);

@@ -1,11 +1,9 @@
-"""The cases where every peer is wrong: files that changed, odd names, reused pids, memfds, copies."""
+"""The cases where every peer is wrong: changed files, odd names, reused pids, memfds, copies."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import struct
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from tests import cores, judges, oracles
 from tests.cores import Core
 from tests.files import local, look
 from tests.harness import Gdb
-from tests.processes import process
 from tests.programs import BUILDS, Program
 from tests.sessions import Sessions
 
@@ -35,7 +32,7 @@ def copied(program: Callable[[str], Program], tmp_path: Path) -> Callable[..., P
     return copy
 
 
-def wanted(gdb: Gdb, module: Document, file: Path) -> list[tuple[int, str, str, str]]:
+def wanted(module: Document, file: Path) -> list[tuple[int, str, str, str]]:
     """The slots that readelf lists for FILE, where MODULE has them."""
     base = int(module["start"], 16) - look(file).start
     return judges.wanted_slots(judges.Object(module, look(file), base))
@@ -66,7 +63,7 @@ def test_replaced_after_it_was_loaded(sessions: Sessions, copied: Callable[..., 
     module = judges.called(links, "libone.so")
     assert module["file"] == "replaced"
     assert module["build_id"] == look(Path(original)).build_id != look(other).build_id
-    assert shown(gdb, "libone.so") == before == wanted(gdb, module, Path(original))
+    assert shown(gdb, "libone.so") == before == wanted(module, Path(original))
     assert [m["file"] for m in judges.modules(links) if m["path"].endswith("libtwo.so")] == ["same"]
     (slot,) = gdb.json("plug-got libtwo.so -symbol one")["modules"][0]["slots"]
     assert (slot["state"], slot["definition"]) == ("bound", "one")
@@ -87,7 +84,7 @@ def test_deleted_after_it_was_loaded(sessions: Sessions, copied: Callable[..., P
         assert f"{library}: DELETED since it was loaded" in gdb.cmd("plug-links")
     else:  # nobody tells of what another machine's kernel has mapped
         assert (module["file"], module["file_reason"]) == (None, "its file is not on this machine")
-    assert shown(gdb, "libone.so") == wanted(gdb, module, original)
+    assert shown(gdb, "libone.so") == wanted(module, original)
     (slot,) = gdb.json("plug-got libtwo.so -symbol one")["modules"][0]["slots"]
     assert (slot["provider"], slot["definition"]) == (str(library), "one")
 
@@ -103,14 +100,20 @@ def test_core_of_a_library_that_changed(
     if change == "replaced":
         library.with_name("libv2.so").rename(library)
     gdb = sessions.core(core)
-    module = judges.called(gdb.json("plug-links"), "libv.so")
-    if change == "replaced":
-        assert module["file"] == "replaced"
-        assert "REPLACED" in gdb.cmd("plug-links")
-    else:
-        assert (module["file"], module["file_reason"]) == (None, "its file is not on this machine")
+    links = gdb.json("plug-links")
+    module = next(m for m in judges.modules(links) if m["path"] == str(library))
+    assert module["file"] == ("replaced" if change == "replaced" else None)
+    assert ("REPLACED" in gdb.cmd("plug-links")) == (change == "replaced")
+    if core.arm64:
+        # qemu's cores hold no read-only page: without its file the library is a name and a base.
+        (shown_module,) = gdb.json("plug-got libv.so")["modules"]
+        assert shown_module["slots"] == []
+        assert shown_module["problem"] == module["start_reason"] != ""
+        return
+    if change == "deleted":
+        assert module["file_reason"] == "its file is not on this machine"
     assert module["build_id"] == look(original).build_id
-    assert shown(gdb, "libv.so") == wanted(gdb, module, original)
+    assert shown(gdb, "libv.so") == wanted(module, original)
     (slot,) = gdb.json("plug-got libv.so -symbol abs")["modules"][0]["slots"]
     assert slot["state"] == "bound"
     assert slot["provider"].endswith("/libc.so.6")
@@ -130,6 +133,9 @@ def test_one_library_in_three_namespaces(live: Callable[..., Gdb]) -> None:
         own = links["namespaces"][module["namespace"]]["modules"]
         (libc,) = (m for m in own if m["path"].endswith("/libc.so.6"))
         (slot,) = (s for s in module["slots"] if s["symbol"] == "abs")
+        if module["namespace"] == 2:  # not called yet
+            assert slot["state"] == "lazy"
+            continue
         assert (slot["state"], slot["definition"]) == ("bound", "abs")
         assert int(libc["start"], 16) <= int(slot["value"], 16) < int(libc["end"], 16)
     assert gdb.cmd("plug-links").count("Namespace ") == 3
@@ -150,7 +156,11 @@ def test_odd_names(
     folder.mkdir()
     library = folder / os.fsdecode(name + b".so")
     shutil.copy(chosen.folder / "libone.so", library)
-    gdb = sessions.live(chosen, f"now:{library}", until="loaded")
+    if chosen.arm64:
+        gdb = sessions.live(chosen, f"now:{library}", until="loaded")
+    else:  # GDB hands the arguments to a shell, and pexpect knows no other bytes than UTF-8
+        octal = "".join(f"\\{byte:03o}" for byte in f"now:{folder}/".encode() + name + b".so")
+        gdb = sessions.live(chosen, until="loaded", before=[f"set args \"$(printf '{octal}')\""])
     document = gdb.json("plug-links -search")
     module = document["namespaces"][0]["modules"][-1]
     wanted_path = os.fsencode(library).decode("utf-8", "backslashreplace")
@@ -160,7 +170,7 @@ def test_odd_names(
     assert slots["path"] == wanted_path
     file = look(chosen.folder / "libone.so")
     one = judges.Object(module, file, int(module["start"], 16))
-    judges.judge_module_slots(gdb, one, slots, judged_objects(gdb, document, library, one))
+    judges.judge_module_slots(gdb, one, slots, judged_objects(gdb, document, one))
     for command in ("plug-links", "plug-links odd/", "plug-got odd/", "plug-got -all"):
         text = gdb.cmd(command)
         assert text.isprintable() or not set(text) - set("\n") & set(map(chr, range(32)))
@@ -168,9 +178,7 @@ def test_odd_names(
         assert escaped in text
 
 
-def judged_objects(
-    gdb: Gdb, links: Document, library: Path, odd: judges.Object
-) -> list[judges.Object]:
+def judged_objects(gdb: Gdb, links: Document, odd: judges.Object) -> list[judges.Object]:
     """The modules of the base namespace with their files; ODD stands for the odd one."""
     return [
         judges.Object(m, look(local(m["path"], gdb.arm64)), int(m["base"], 16))
@@ -190,104 +198,7 @@ def test_core_below_an_odd_folder(
     module = judges.called(links, "libplugin.so")
     assert module["path"] == str(chosen.path.parent / "libplugin.so")
     assert module["file"] == "same"
-    assert shown(gdb, "libplugin.so") == wanted(gdb, module, Path(module["path"]))
-
-
-# ------------------------------------------------------------------------------------ cores
-
-
-def judge_core(gdb: Gdb, core: Core, files: Path) -> None:
-    """Every module and slot of a core; FILES is where the program's own files are."""
-    links = gdb.json("plug-links")
-    got = gdb.json("plug-got -all")
-    objects = []
-    for module in judges.modules(links):
-        if module["kind"] == "vdso":
-            continue
-        name = os.path.basename(module["path"])
-        own = files / name
-        file = look(own if own.exists() else local(module["path"], core.arm64))
-        base = int(module["start"], 16) - file.start
-        assert int(module["base"], 16) == base
-        assert module["build_id"] == file.build_id
-        objects.append(judges.Object(module, file, base))
-    if not core.arm64:  # qemu's cores have no NT_FILE
-        notes = oracles.said_by("readelf", "-nW", str(core.path)).splitlines()
-        mapped = {
-            path.strip(): int(row.split()[0], 16)
-            for row, path in reversed(list(zip(notes, notes[1:])))
-            if row.strip().startswith("0x") and path.strip().startswith("/")
-        }
-        elf = {path: start for path, start in mapped.items() if ".so" in path or "host" in path}
-        assert {
-            os.path.realpath(o.module["path"]): int(o.module["start"], 16) for o in objects
-        } == {os.path.realpath(path): start for path, start in elf.items()}
-    judges.judge_got(gdb, got, objects)
-
-
-def test_core_with_its_files(
-    open_core: Callable[..., Gdb], core: Callable[..., Core], program: Callable[[str], Program]
-) -> None:
-    made = core("nullcall/host")
-    judge_core(open_core(made), made, program("nullcall/host").folder)
-
-
-@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
-def test_core_without_program_and_libraries(
-    open_core: Callable[..., Gdb], core: Callable[..., Core], program: Callable[[str], Program]
-) -> None:
-    made = core("nullcall/host", gone=True)
-    gdb = open_core(made, with_program=False)
-    judge_core(gdb, made, program("nullcall/host").folder)
-    for name in ("host", "libplugin.so"):
-        module = judges.called(gdb.json("plug-links"), name)
-        assert (module["file"], module["file_reason"]) == (None, "its file is not on this machine")
-
-
-def patch_pid(core: Path, target: Path, pid: int) -> None:
-    """Copy CORE with PID in NT_PRSTATUS (pr_pid, at 32) and NT_PRPSINFO (pr_pid, at 24)."""
-    data = bytearray(core.read_bytes())
-    phoff, (phnum,) = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)
-    patched = set()
-    for at in range(phoff, phoff + 56 * phnum, 56):
-        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", data, at)
-        end = offset + size
-        while kind == 4 and offset + 12 <= end:
-            name_size, note_size, note = struct.unpack_from("<III", data, offset)
-            desc = offset + 12 + (name_size + 3) // 4 * 4
-            if note in (1, 3):
-                struct.pack_into("<i", data, desc + (32 if note == 1 else 24), pid)
-                patched.add(note)
-            offset = desc + (note_size + 3) // 4 * 4
-    assert patched == {1, 3}
-    target.write_bytes(data)
-
-
-def test_core_whose_pid_is_another_programs_now(
-    sessions: Sessions, core: Callable[..., Core], tmp_path: Path
-) -> None:
-    made = core("nullcall/host")
-    gdb = sessions.core(made)
-    commands = ("plug-links -search", "plug-got -all", "plug-regs", "plug-where $pc")
-    before = [gdb.json(command) for command in commands]
-    living = ["gdb", "-nx", "-q", "-batch", "-ex", "python input()"]
-    out = tmp_path / "living.out"
-    other = subprocess.Popen(living, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    try:
-        patched = tmp_path / "patched.core"
-        patch_pid(made.path, patched, other.pid)
-        gdb = sessions.core(Core(patched, made.program, made.kind))
-        assert int(gdb.python("gdb.selected_inferior().pid")) == other.pid
-        gdb.cmd("python import sys; opened = []")
-        gdb.cmd("python sys.addaudithook(lambda e, a: e == 'open' and opened.append(str(a[0])))")
-        assert [gdb.json(command) for command in commands] == before
-        opened = gdb.python("[path for path in opened if path.startswith('/proc')]")
-        assert opened == "[]"
-        assert str(patched) in gdb.python("opened")
-    finally:
-        other.kill()
-        other.wait()
-    assert not out.exists()
+    assert shown(gdb, "libplugin.so") == wanted(module, Path(module["path"]))
 
 
 # ------------------------------------------------------------------------------------ memfd
@@ -302,7 +213,7 @@ def judge_memfd(gdb: Gdb, program: Program, links: Document, live: bool) -> None
         assert module["file"] == "memory"
         maps = [m for m in oracles.proc_maps(gdb.pid) if m.path.startswith("/memfd:library")]
         assert maps[0].start == int(module["start"], 16)
-    assert shown(gdb, "/fd/") == wanted(gdb, module, library)
+    assert shown(gdb, "/fd/") == wanted(module, library)
     slots = {s["symbol"]: s for s in gdb.json("plug-got /fd/")["modules"][0]["slots"]}
     assert (slots["abs"]["state"], slots["abs"]["definition"]) == ("bound", "abs")
     assert slots["rand"]["state"] == "lazy"
@@ -321,4 +232,13 @@ def test_memfd_in_a_core(
     made = core("memfd/host", "crash")
     files = [f"file {made.program}", f"core-file {made.path}"]
     gdb = sessions.gdb(arm64=made.arm64, before=["set sysroot /nonexistent", *files])
-    judge_memfd(gdb, chosen, gdb.json("plug-links"), live=False)
+    links = gdb.json("plug-links")
+    if not made.arm64:
+        judge_memfd(gdb, chosen, links, live=False)
+        return
+    # qemu's core has the library's data and no more: that it is there, and where, is all
+    module = next(m for m in judges.modules(links) if m["name"].startswith("/proc/self/fd/"))
+    dynamic = look(chosen.path.parent / "libplugin.so").dynamic
+    assert int(module["dynamic"], 16) - int(module["base"], 16) == dynamic
+    assert (module["kind"], module["start"], module["file"]) == ("dlopened", None, None)
+    assert module["start_reason"] == gdb.json("plug-got /fd/")["modules"][0]["problem"]

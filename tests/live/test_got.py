@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import judges
-from tests.files import local, look, section
+from tests.files import local, look, section, word
 from tests.harness import Gdb
 from tests.programs import Program
 
@@ -130,7 +130,7 @@ def test_got_header(name: str, live: Callable[..., Gdb]) -> None:
         assert int(header["address"], 16) == address
         words = [int(value, 16) for value in header["values"]]
         memory = judges.read(gdb, address, 24)
-        assert words == [judges.word(memory, at) for at in (0, 8, 16)]
+        assert words == [word(memory, at) for at in (0, 8, 16)]
         assert words[0] == (0 if gdb.arm64 else file.dynamic)
         lazy = shown["binding"] == "lazy"
         assert (words[1] == int(link_maps[module["path"]], 16)) == lazy

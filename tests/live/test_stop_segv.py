@@ -26,6 +26,7 @@ RUNS = [
 CRASHES = [
     pytest.param(r, id=str(r), marks=[pytest.mark.arm64] * (r.set == "aarch64")) for r in RUNS
 ]
+NATIVE = [run for run in RUNS if run.set == "x86_64" and run.scenario != "static"]
 LINE = re.compile(r"^  (\S[\w ]*?)  +(.*)$")
 
 
@@ -68,6 +69,7 @@ def test_report(sessions: Sessions, run: Run) -> None:
     assert harness.printed_address(where) == pc
     if "pc" in run.crash:
         assert pc == run.crash["pc"]
+    if "called from" in report.facts:
         assert report.facts["called from"].startswith(f"{run.crash['module']}+0x")
         assert f" {run.crash['module']}+0x" in report.frames[1]
         assert f" {run.crash['symbol']} " in report.frames[1]
@@ -88,18 +90,13 @@ def test_report(sessions: Sessions, run: Run) -> None:
         assert report.facts["fault address"].startswith(f"{fault:#x}: null")
     if "caller" in run.crash and run.set != "musl":  # musl's abort() cannot be unwound
         assert any(run.crash["caller"]["symbol"] in line for line in report.frames)
-    names = sorted(
-        set(re.findall(r"\b(?:[re][a-z]{2}|r\d+|x\d+|sp|pc)\b", "\n".join(report.registers)))
-    )
-    wanted = re.findall(r"^(\w+) +0x", gdb.cmd("info registers"), re.MULTILINE)
-    general = [n for n in wanted if re.fullmatch(r"r\w+|x\d+|sp|pc", n)]
-    assert set(general) <= set(names), report.text
+    general = re.findall(r"^(r\w+|x\d+|sp|pc) +0x", gdb.cmd("info registers"), re.MULTILINE)
+    shown = re.findall(r"\b(?:r[a-z]{2}|r\d+|x\d+|sp|pc)\b", "\n".join(report.registers))
+    assert set(general) <= set(shown), report.text
 
 
 @pytest.mark.usefixtures("built")
-@pytest.mark.parametrize(
-    "run", [r for r in RUNS if r.set == "x86_64" and r.scenario != "static"], ids=str
-)
+@pytest.mark.parametrize("run", NATIVE, ids=str)
 def test_frames_agree_with_gdb_and_proc(sessions: Sessions, run: Run) -> None:
     gdb, report = stop(sessions, run)
     assert gdb.pid
@@ -114,11 +111,10 @@ def test_frames_agree_with_gdb_and_proc(sessions: Sessions, run: Run) -> None:
         inside = next(m for m in mappings if m.start <= pc < m.end)
         base = min(m.start for m in mappings if m.path == inside.path)
         assert (Path(inside.path).name, offset) == (shown[3], pc - base)
-    assert (
-        sum(" host+0x" in line or " textpipe+0x" in line for line in report.frames)
-        or ("are the same" in report.frames[-2])
-        or run.scenario == "threads"
-    )
+    if run.scenario == "stackoverflow":
+        assert "are the same" in report.frames[-2]
+    elif run.scenario != "threads":
+        assert any(" host+0x" in line or " textpipe+0x" in line for line in report.frames)
 
 
 def test_module_and_offset_without_symbols(
@@ -170,10 +166,10 @@ def test_colour_where_gdb_styles(native: Callable[[str], Program], tmp_path: Pat
         gdb.sendline("kill")
         gdb.sendline("quit")
         gdb.close(force=True)
-        report = said[said.index("[gdbext]") - 8 :]
+        report = said[said.index("[gdbext]") - 24 :]
         marked = next(line for line in report.splitlines() if "=>" in line)
         assert ("\x1b[" in marked) == (enabled == "on"), marked
-        assert ("\x1b[1m[gdbext]" in report) == (enabled == "on")
+        assert bool(re.search(r"\x1b\[[0-9;]*m\[gdbext\]", report)) == (enabled == "on")
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -211,7 +207,8 @@ def test_odd_paths(sessions: Sessions, program: Callable[[str], Program], tmp_pa
     said = gdb.until_signal("SIGSEGV")
     report = Report(said)
     assert "\x1b" not in report.text
-    assert r"lib \x1b[31m\n]'\".so+0x" in report.facts["called from"]
+    shown = r"lib \x1b[31m\n]'" + '".so+0x'
+    assert report.facts["called from"].startswith(shown)
     assert all(len(line.expandtabs()) <= 100 for line in report.lines)
 
 
@@ -292,9 +289,8 @@ def test_own_handler_under_batch(
     assert tidy.sub("", with_us.stdout) == tidy.sub("", without.stdout)
     assert (with_us.status, with_us.stderr) == (without.status, without.stderr)
     assert "$1 = 7" in with_us.stdout
-    assert with_us.stdout.count("Program received signal SIGSEGV") == (
-        20 if "nostop print" in pass_ else 0
-    )
+    shown = 20 if pass_ == "nostop print pass" else 0
+    assert with_us.stdout.count("Program received signal SIGSEGV") == shown
 
 
 def test_own_handler_with_stops(live: Callable[..., Gdb]) -> None:
@@ -307,8 +303,9 @@ def test_own_handler_with_stops(live: Callable[..., Gdb]) -> None:
 
 def test_a_stop_without_signal_says_nothing(live: Callable[..., Gdb]) -> None:
     gdb = live("nullcall/host", until="loaded")
-    assert "gdbext]" not in gdb.text()
-    assert "gdbext]" not in gdb.cmd("next")[:0] + gdb.cmd("info threads")
+    gdb.cmd("next")
+    assert "[gdbext]" not in gdb.text()
+    assert "[gdbext] SIGSEGV" in gdb.cmd("next")  # this line calls the plugin
 
 
 def test_sourcing_twice_reports_once(live: Callable[..., Gdb]) -> None:
@@ -337,7 +334,7 @@ int plugin_run(void)
 @pytest.mark.parametrize(
     ("source", "title", "fault"),
     [
-        (MISALIGNED, "SIGSEGV: misaligned operand of an SSE instruction", "room+0x1"),
+        (MISALIGNED, "SIGSEGV: misaligned operand of an SSE instruction", "room.0+0x1"),
         (STRAY, "SIGSEGV: non-canonical address", "0xdeadbeefdeadbee0: not mapped"),
     ],
     ids=["misaligned", "non-canonical"],

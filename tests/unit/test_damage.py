@@ -20,7 +20,7 @@ from gdbext.elf.file import ElfFile, FileData, open_elf
 from gdbext.elf.image import Image, read_image
 from gdbext.elf.notes import decode_notes, read_build_id
 from gdbext.elf.problem import Problem
-from gdbext.elf.reader import Memory
+from gdbext.elf.reader import BytesMemory, Memory
 from gdbext.elf.relocations import read_relocations
 from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import read_versions
@@ -133,7 +133,7 @@ def test_a_damaged_library(tmp_path: Path, damage: Damage) -> None:
             file.symbols()
             read_everything(file.memory, file.image)
         try:  # the same in a process, its bytes at an address
-            memory = crafted.BytesMemory({0x7F0000000000: data + bytes(4096)})
+            memory = BytesMemory({0x7F0000000000: data + bytes(4096)})
             image = read_image(memory, 0x7F0000000000)
         except Problem:
             return
@@ -186,7 +186,7 @@ def examine(path: Path) -> int:
     tables = TableSet(memory, no_file, no_symbols)
     slots = read_slots(memory, X86_64, linker, tables, linker.modules)
     assert len(slots) <= len(linker.modules)
-    links = describe_links(fake, linker, linker.modules, str, search=True)
+    links = describe_links(fake, linker, linker.modules, str, "/etc/ld.so.cache")
     assert len(links) == len(linker.modules)
     thread = Thread(1, 1, 0x7FFF0000, process()[0].objects[0].base)
     space = Map(fake, X86_64, linker, tables, lambda: [thread], lambda _: None)
@@ -228,14 +228,12 @@ def test_damaged_link_maps_and_images(tmp_path: Path, data: st.DataObject) -> No
         start = body.find(made.runs[each.address][:64])
         image_at = body.find(each.data[:64])
         for _ in range(data.draw(st.integers(1, 4))):
-            at = data.draw(
-                st.one_of(
-                    st.integers(0, 7).map(lambda n: start + 8 * n),
-                    st.integers(80, 150).map(lambda n: start + 8 * n),
-                    st.integers(0, len(each.data) // 8 - 1).map(lambda n: image_at + 8 * n),
-                )
-            )
-            near = st.sampled_from([o.address for o in made.objects] + [o.base for o in made.objects])
+            in_map = data.draw(st.booleans())
+            last = len(each.data) // 8 - 1
+            fields = st.one_of(st.integers(0, 7), st.integers(80, 150))
+            word = data.draw(fields if in_map else st.integers(0, last))
+            at = (start if in_map else image_at) + 8 * word
+            near = st.sampled_from([a for o in made.objects for a in (o.address, o.base)])
             body[at : at + 8] = words(data.draw(st.one_of(WORDS, near)))
     path = tmp_path / "core"
     path.write_bytes(body)

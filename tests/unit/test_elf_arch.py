@@ -16,6 +16,7 @@ from gdbext.elf.file import ElfFile, open_elf
 from gdbext.elf.image import DT_PLTGOT
 from gdbext.elf.relocations import Relocation, read_relocations
 from gdbext.elf.symbols import read_dynamic_symbols
+from tests import programs
 from tests.oracles import said_by
 from tests.unit import samples
 
@@ -79,7 +80,7 @@ def test_every_plt_entry_leads_to_the_slot_of_its_symbol() -> None:
             # objdump also calls the trampoline behind the entries, for lazy TLSDESC, an entry
             assert slot in slots.get(name, {None}), (path, address, name)
             if path in samples.built():
-                entries[path.relative_to(samples.programs.BUILDS).parts[0]] += 1
+                entries[path.relative_to(programs.BUILDS).parts[0]] += 1
     assert min(entries.values()) > 100, entries
 
 
@@ -153,7 +154,7 @@ def calls(text: str, arch: Arch) -> Iterator[tuple[int, tuple[str, int]]]:
 
 @pytest.mark.usefixtures("built")
 def test_arm64_calls_without_a_plt_load_their_slot_first() -> None:
-    path = samples.programs.BUILDS / "aarch64" / "noplt" / "libplugin.so"
+    path = programs.BUILDS / "aarch64" / "noplt" / "libplugin.so"
     elf = open_elf(str(path))
     slots = set.union(*slots_by_name(elf, AARCH64).values())
     ends = re.findall(r"^ +([0-9a-f]+):\t[0-9a-f]{8} \tblr\t", disassembly(path, AARCH64), re.M)

@@ -1,9 +1,10 @@
-"""Cores and notes, hand-made, also as no kernel would write them; pyelftools judges the sane ones."""
+"""Cores and notes, hand-made, also as no kernel writes them; pyelftools judges the sane ones."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -53,7 +54,7 @@ def test_a_core(path: Path) -> None:
 
 def test_pyelftools_sees_the_same_mapped_files(path: Path) -> None:
     with path.open("rb") as stream:
-        segment = next(s for s in ELFFile(stream).iter_segments() if s["p_type"] == "PT_NOTE")
+        segment: Any = next(ELFFile(stream).iter_segments("PT_NOTE"))
         files = next(n["n_desc"] for n in segment.iter_notes() if n["n_type"] == "NT_FILE")
     entries = zip(files["Elf_Nt_File_Entry"], files["filename"])
     assert [
@@ -94,7 +95,7 @@ def test_a_truncated_core_is_opened_and_known_as_such(path: Path) -> None:
     assert core.read(0x10000, 4097) is None
     assert core.read(0x11000, 1) is None
     path.write_bytes(data[:100])  # in the program headers
-    assert open_core(str(path)).loads == open_core(str(path)).files == ()
+    assert (open_core(str(path)).loads, open_core(str(path)).files) == ((), ())
 
 
 def test_many_segments_are_counted_in_section_0(path: Path) -> None:
@@ -119,6 +120,17 @@ def test_absurd_counts_of_segments_end_with_the_file(path: Path) -> None:
     struct.pack_into("<I", data, 64 + 56 * 4 + 44, 0xFFFFFFFF)
     path.write_bytes(data)
     assert len(open_core(str(path)).loads) < len(data) // 56
+
+
+def test_segments_that_are_all_the_same_bytes(path: Path) -> None:
+    data = bytearray(make_core({0x1000 * n: b"x" * 4096 for n in range(100)}))
+    for n in range(100):
+        place = 64 + 56 * (n + 1) + 8
+        data[place : place + 8] = words(64 + 56 * 101)
+    path.write_bytes(data[: 64 + 56 * 101 + 4096])
+    core = open_core(str(path))
+    assert core.read(0x1000, 8192) == b"x" * 8192
+    assert core.read(0, 100 * 4096) is None  # more than the whole file
 
 
 def test_note_segments_that_are_all_the_same_bytes(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from pathlib import Path
@@ -221,9 +222,11 @@ def test_section_tables_that_cannot_be(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
+    os.mkfifo(tmp_path / "fifo")  # opening it waits for a writer, unless told not to
     assert map_file(str(tmp_path / "empty")) == b""
     for path, words in (
         ("/dev/null", "not a regular file"),
+        (str(tmp_path / "fifo"), "not a regular file"),
         (str(tmp_path), "not a regular file"),
         (str(tmp_path / "none"), "No such file"),
         ("a\0b", "null"),

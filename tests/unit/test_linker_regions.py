@@ -28,9 +28,7 @@ def test_own_maps(tmp_path: Path) -> None:
         (m.start, m.end, m.offset, m.path) for m in judge
     ]
     bits = {"r": 4, "w": 2, "x": 1, "-": 0}
-    assert [r.flags for r in regions] == [
-        sum(bits[c] for c in m.permissions[:3]) for m in judge
-    ]
+    assert [r.flags for r in regions] == [sum(bits[c] for c in m.permissions[:3]) for m in judge]
     own = next(r for r in regions if r.inode is not None and r.inode[1] == inode)
     assert own.offset == 4096
     assert own.path is not None
@@ -72,7 +70,9 @@ def test_lines_that_are_none(line: bytes) -> None:
     assert parse_maps(line) == ()
 
 
-@pytest.mark.parametrize("device", [0, 0x801, 0xFD00, os.makedev(8, 300), os.makedev(4095, 1 << 19)])
+@pytest.mark.parametrize(
+    "device", [0, 0x801, 0xFD00, os.makedev(8, 300), os.makedev(4095, 1 << 19)]
+)
 def test_device_numbers(device: int) -> None:
     assert os_device(os.major(device), os.minor(device)) == device
 

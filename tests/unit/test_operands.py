@@ -12,30 +12,15 @@ from gdbext.findings.operands import (
     x86_64_operands,
 )
 
+_NAMES = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)))
 # Every register its own number, so that no two sums agree by accident.
-X86_64 = {
-    name: 0x10000 * (number + 1)
-    for number, name in enumerate(
-        [
-            "rax",
-            "rbx",
-            "rcx",
-            "rdx",
-            "rsi",
-            "rdi",
-            "rbp",
-            "rsp",
-            "r8",
-            "r9",
-            "r10",
-            "r11",
-            "r12",
-            "r13",
-            "r14",
-            "r15",
-        ]
-    )
-} | {"fs_base": 0x7000000, "gs_base": 0x8000000, "eax": 0x11, "r8d": 0x22, "r9d": 0x33}
+X86_64 = {name: 0x10000 * (number + 1) for number, name in enumerate(_NAMES)} | {
+    "fs_base": 0x7000000,
+    "gs_base": 0x8000000,
+    "eax": 0x11,
+    "r8d": 0x22,
+    "r9d": 0x33,
+}
 RAX, RBX, RCX, RDX = (X86_64[name] for name in ("rax", "rbx", "rcx", "rdx"))
 RSI, RDI, RBP, RSP = (X86_64[name] for name in ("rsi", "rdi", "rbp", "rsp"))
 FS = X86_64["fs_base"]

@@ -17,9 +17,7 @@ CELL = st.text(st.sampled_from("ab0xé .%{}|-+\t\n\x1b\x07\x7f\udcff\u202e\xa0")
 @given(
     st.integers(1, 5).flatmap(
         lambda width: st.tuples(
-            st.lists(
-                st.sampled_from(["a", "bb", "address", "x"]), min_size=width, max_size=width
-            ),
+            st.lists(st.sampled_from(["a", "bb", "address", "x"]), min_size=width, max_size=width),
             st.lists(st.lists(CELL, min_size=width, max_size=width), max_size=6),
             st.sampled_from(["", "a", "address x", "bb a x address"]),
         )
@@ -55,9 +53,8 @@ def test_a_long_table_takes_the_quick_way() -> None:
     lines = list(table(["address", "n", "symbol", "name"], rows, right="n"))
     assert time.monotonic() - start < 1  # tabulate takes as long for 40,000 cells
     assert len(lines) == 30_001
-    assert lines[:3] == list(table(["address", "n", "symbol", "name"], rows[-1:] + rows, "n"))[:3][
-        :1
-    ] + [f"  {'0x0':<9}  {'0':>5}  symbol", f"  {'0x1':<9}  {'1':>5}  symbol    x"]
+    assert lines[1] == f"  {'0x0':<9}  {'0':>5}  symbol"
+    assert lines[2] == f"  {'0x1':<9}  {'1':>5}  symbol    x"
 
 
 @pytest.mark.parametrize(

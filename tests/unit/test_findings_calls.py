@@ -1,0 +1,64 @@
+"""Bad calls and the slots that they went through."""
+
+from __future__ import annotations
+
+import struct
+
+from gdbext.findings.calls import find_bad_call
+from gdbext.linker.modules import Linker
+from gdbext.linker.places import Map
+from tests.unit import got_process
+from tests.unit.crafted import words
+from tests.unit.got_process import STACK
+
+
+def calling(code: bytes) -> tuple[Map, Linker, int]:
+    """A process where `code`, a call, ends at the return address on the stack."""
+    build, _, _, _ = got_process.made()
+    user = build.objects[1]
+    body = bytearray(build.runs[user.base])
+    body[0x500 : 0x500 + len(code)] = code
+    build.runs[user.base] = bytes(body)
+    back = user.base + 0x500 + len(code)
+    build.runs[STACK] = words(back) + bytes(4088)
+    process = build.process()
+    again = got_process.with_tables(process)
+    return (*again, back)
+
+
+def test_a_call_through_a_slot() -> None:
+    code = b"\xff\x15" + struct.pack("<i", 0x430 - 0x506)  # call *0x430, the null GLOB_DAT slot
+    space, linker, back = calling(code)
+    user = linker.modules[1]
+    call = find_bad_call(space, 0, STACK, None)
+    assert call is not None
+    assert (call.return_address, call.caller) == (back, user)
+    assert call.slot is not None
+    assert (call.slot.address, call.slot.symbol) == (user.bias + 0x430, "variable")
+    assert call.slot_module is user
+    # the same with a link register, as on ARM64
+    assert find_bad_call(space, 0xDEAD0000, 0, back) == call
+
+
+def test_a_call_through_a_stub() -> None:
+    code = b"\xe8" + struct.pack("<i", 0x310 - 0x505)
+    space, linker, _ = calling(code)
+    call = find_bad_call(space, 0x10, STACK, None)
+    assert call is not None
+    assert call.slot is not None
+    assert call.slot.address == linker.modules[1].bias + 0x420
+
+
+def test_a_call_through_a_register_has_no_slot() -> None:
+    space, linker, _ = calling(b"\x90" * 6 + b"\xff\xd0")
+    call = find_bad_call(space, 0, STACK, None)
+    assert call is not None
+    assert (call.caller, call.slot, call.slot_module) == (linker.modules[1], None, None)
+
+
+def test_no_bad_call() -> None:
+    space, linker, back = calling(b"\xff\xd0")
+    assert find_bad_call(space, linker.modules[1].bias + 0x500, STACK, None) is None  # it is code
+    assert find_bad_call(space, 0, 0xDEAD0000, None) is None
+    assert find_bad_call(space, 0, STACK, 0x1234) is None  # returns to no module
+    assert find_bad_call(space, 0, STACK, back) is not None
