@@ -19,5 +19,5 @@ def _help(topic: str) -> str:
 
 sections = [_section(command.name, _help(command.name)) for command in COMMANDS]
 sections += [_section(f"set {name}", _help(f"set {name}")) for name in _SETTINGS]
-print("# Commands and settings\n\nMade from their own help by `make docs`.\n")
-print("\n".join(sections), end="")
+gdb.write("# Commands and settings\n\nMade from their own help by `make docs`.\n\n")
+gdb.write("\n".join(sections))

@@ -44,7 +44,9 @@ class Slot:
 RELOCATION = re.compile(
     r"^(?P<offset>[0-9a-f]{16}) +(?P<info>[0-9a-f]{16}) (?P<type>R_\w+) *(?P<rest>.*)$"
 )
-WITH_SYMBOL = re.compile(r"^(?:[0-9a-f]{16}|\S+\(\)) +(?P<name>.*?) (?P<sign>[+-]) (?P<addend>[0-9a-f]+)$")
+WITH_SYMBOL = re.compile(
+    r"^(?:[0-9a-f]{16}|\S+\(\)) +(?P<name>.*?) (?P<sign>[+-]) (?P<addend>[0-9a-f]+)$"
+)
 WITH_RESOLVER = re.compile(r"^[\w.@]*\(\) (?P<sign>[+-]) (?P<addend>[0-9a-f]+)$")
 RELR = re.compile(r"^(?:\d+: )?(?P<offset>[0-9a-f]{16})$")
 

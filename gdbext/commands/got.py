@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gdbext.commands.base import Argument, Command, terminal_width
@@ -185,6 +186,7 @@ def _summary(modules: list[ModuleSlots]) -> str:
     return f"{slots} in {count(len(modules), 'module')}; verdict: {UNVERIFIED} ({_NO_LOOKUP})"
 
 
+@lru_cache(maxsize=64)
 def _short(type_name: str) -> str:
     return type_name.split("_", 3 if type_name.startswith("R_X86_64_") else 2)[-1]
 
@@ -204,16 +206,26 @@ def _target(slot: Slot) -> str:
         if slot.state == "lazy":
             return "its own PLT"
         return slot.reason or "-"
-    from gdbext.linker.tlsslots import TLS_KINDS
-
-    module = os.path.basename(slot.provider.path) or slot.provider.path
-    if slot.kind in TLS_KINDS:
+    module = _file_name(slot.provider.path)
+    if _is_tls(slot.kind):
         return f"{module} TLS{_tls_place(slot)}"
     if slot.definition is not None:
         return f"{module} {slot.definition}"
     if slot.value is None:
         return module
     return f"{module}+{slot.value - slot.provider.bias:#x}"
+
+
+@lru_cache(maxsize=4096)
+def _file_name(path: str) -> str:
+    return os.path.basename(path) or path
+
+
+@lru_cache(maxsize=16)
+def _is_tls(kind: str) -> bool:
+    from gdbext.linker.tlsslots import TLS_KINDS
+
+    return kind in TLS_KINDS
 
 
 def _tls_place(slot: Slot) -> str:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 from dataclasses import dataclass
-from typing import NamedTuple, Union
+from functools import cached_property
+from typing import IO, NamedTuple, Union, cast
 
-from gdbext.elf.image import Image, decode_header, decode_segments, read_image_by_segments
+from gdbext.elf.image import PT_LOAD, Image, decode_header, decode_segments, read_image_by_segments
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.symbols import SymbolTable, sound_strings, string_at
+from gdbext.elf.symbols import SymbolTable, sound_strings
 
 FileData = Union[mmap.mmap, bytes]  # both give bytes when sliced
-SHT_SYMTAB = 2
-SHF_ALLOC = 2
 _MOST_ZEROS = 16 << 20  # no table that anybody looks up in a file is .bss
-_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SECTION_FIELDS = ("sh_type", "sh_flags", "sh_addr", "sh_offset", "sh_size", "sh_link")
 
 
 class Section(NamedTuple):
-    """Elf64_Shdr with its name; `address` is a file address."""
+    """Elf64_Shdr with its name; `type` is as in `SHT_NOBITS`, `address` a file address."""
 
     name: str
-    type: int
+    type: str | int
     flags: int
     address: int
     offset: int
@@ -39,7 +37,7 @@ class FileMemory:
 
     def __init__(self, data: FileData, image_segments: tuple[tuple[int, ...], ...]) -> None:
         self._data = data
-        self._loads = [s for s in image_segments if s[0] == 1]
+        self._loads = [s for s in image_segments if s[0] == PT_LOAD]
 
     def read(self, address: int, size: int) -> bytes:
         for _, _, offset, vaddr, _, filesz, memsz, _ in self._loads:
@@ -61,24 +59,26 @@ class ElfFile:
     image: Image
     memory: FileMemory
 
-    def sections(self) -> list[Section]:
-        """The allocated and other sections; [] without section headers or with damaged ones."""
-        header = self.image.header
-        size = header.shnum * _SECTION.size
-        table = self.data[header.shoff : header.shoff + size]
-        if not header.shnum or header.shentsize != _SECTION.size or len(table) < size:
-            return []
-        rows = list(_SECTION.iter_unpack(table))
-        if header.shstrndx >= len(rows):
-            return []
-        names = sound_strings(self._bytes(rows[header.shstrndx][4], rows[header.shstrndx][5]))
-        return [Section(string_at(names, r[0]), r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows]
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """Every section; () without section headers or with damaged ones."""
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+
+        try:
+            # a mapped file reads and seeks as an open one does
+            found = list(ELFFile(cast("IO[bytes]", self.data)).iter_sections())
+        except (ELFError, OverflowError, ValueError):
+            return ()  # what pyelftools raises for headers that point outside of the file
+        return tuple(
+            Section(s.name, *(s.header[field] for field in _SECTION_FIELDS)) for s in found
+        )
 
     def symbols(self) -> SymbolTable | None:
         """The .symtab, None in a stripped file."""
-        sections = self.sections()
+        sections = self.sections
         for section in sections:
-            if section.type == SHT_SYMTAB and section.link < len(sections):
+            if section.type == "SHT_SYMTAB" and section.link < len(sections):
                 strings = sections[section.link]
                 return SymbolTable(
                     self._bytes(section.offset, section.size),

@@ -26,7 +26,7 @@ from gdbext.linker.private import Private, read_private
 from gdbext.linker.process import AT_BASE, Process
 from gdbext.linker.rendezvous import L_REAL, place_file_image, read_main_image
 
-_FURTHEST_HEADER = 1024  # pages from the first dynamic table down to the ELF header
+_FURTHEST_HEADER = 64  # pages from the first dynamic table down to the ELF header
 
 
 def main_image(process: Process) -> tuple[Image | None, Problem | None]:

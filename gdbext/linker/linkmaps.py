@@ -52,7 +52,12 @@ def read_namespaces(memory: Memory, r_debug: int, linker: Image | None) -> list[
         addresses += _in_rtld_global(memory, linker, r_debug)
     namespaces = []
     for index, address in enumerate(addresses):
-        _, r_map, brk, state, _ = read_words(memory, address, 5)
+        try:
+            _, r_map, brk, state, _ = read_words(memory, address, 5)
+        except Unreadable:
+            if index == 0:
+                raise
+            continue  # what was found in _rtld_global was no r_debug
         maps, damage = walk_chain(memory, r_map)
         if maps or damage:
             state &= 0xFFFFFFFF

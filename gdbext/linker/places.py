@@ -20,6 +20,7 @@ from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks
 
 _NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
 _ARENA = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c on 64-bit machines
+_SHF_ALLOC, _SHF_TLS = 2, 0x400  # gABI, section headers
 _NEAR_STACK = 1 << 20
 _LARGEST_STACK = 64 << 20  # where nobody lists the mappings
 _RED_ZONE = 128  # bytes below SP that code may use (psABI x86-64, 3.2.2)
@@ -140,9 +141,10 @@ class Map:
     def _section(self, module: Module, address: int) -> str | None:
         file = self.tables.file_of(module)
         place = address - module.bias
-        for section in file.sections() if file else ():
-            # SHF_ALLOC is 2; .tbss (SHF_TLS 0x400, SHT_NOBITS 8) has an address but no memory
-            in_memory = section.flags & 2 and not (section.flags & 0x400 and section.type == 8)
+        for section in file.sections if file else ():
+            # .tbss has an address but no memory
+            template = section.flags & _SHF_TLS and section.type == "SHT_NOBITS"
+            in_memory = section.flags & _SHF_ALLOC and not template
             if in_memory and section.address <= place < section.address + section.size:
                 return section.name
         return None

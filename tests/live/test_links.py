@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import judges, oracles
+from tests.files import look
 from tests.harness import Gdb
 from tests.programs import Program
 from tests.sessions import Sessions
@@ -135,7 +136,7 @@ def test_static(name: str, sessions: Sessions, program: Callable[[str], Program]
     links = gdb.json("plug-links")
     listed = [m for m in judges.modules(links) if m["kind"] != "vdso"]
     assert [(m["kind"], Path(m["path"]).name) for m in listed] == [("main", name)]
-    file = judges.look(chosen.path)
+    file = look(chosen.path)
     base = judges.auxv(gdb)[oracles.AT_ENTRY] - file.entry
     assert int(listed[0]["base"], 16) == base
     assert int(listed[0]["start"], 16) == base + file.start

@@ -35,7 +35,7 @@ class Installation:
         return next((self.root / "lib").glob("python*/site-packages"))
 
     def gdbext(self, *arguments: str) -> str:
-        command = [self.root / "bin" / "gdbext", *arguments]
+        command = [str(self.root / "bin" / "gdbext"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout

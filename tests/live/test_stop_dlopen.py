@@ -30,17 +30,16 @@ class Stop:
         lines = said[said.index("[gdbext] ") :].splitlines()
         assert lines[0].endswith(" is mapped, its constructors have not run"), said
         self.name = lines[0].split()[1]
-        self.facts = {
-            m[1]: m[2] for m in (re.match(r"  (\w+(?: \w+)?) +(.*)", x) for x in lines[1:]) if m
-        }
+        rows = (re.match(r"  (\w+(?: \w+)?) +(.*)", line) for line in lines[1:])
+        self.facts = {row[1]: row[2] for row in rows if row}
 
 
 def stops(gdb: Gdb, first: str = "continue", most: int = 20) -> list[Stop]:
     """Every stop until the program has ended."""
-    found = []
+    found: list[Stop] = []
     for number in range(most):
         said = gdb.cmd("continue" if number else first)
-        if "exited" in said:
+        if "[Inferior 1" in said:
             assert "[gdbext]" not in said
             return found
         found.append(Stop(said))
@@ -261,9 +260,9 @@ def test_no_stop_for_what_a_program_starts_with(live: Callable[..., Gdb], name: 
 
 def test_the_users_breakpoints_stay_clean(live: Callable[..., Gdb]) -> None:
     gdb = started(live, "ctor/host")
-    assert gdb.cmd("info breakpoints") == "No breakpoints or watchpoints."
+    assert gdb.cmd("info breakpoints").startswith("No breakpoints")
     Stop(gdb.cmd("continue"))
-    assert gdb.cmd("info breakpoints") == "No breakpoints or watchpoints."
+    assert gdb.cmd("info breakpoints").startswith("No breakpoints")
     gdb.cmd("break main")
     assert re.search(r"^1 +breakpoint", gdb.cmd("info breakpoints"), re.MULTILINE)
 

@@ -70,7 +70,7 @@ def slots_by_name(elf: ElfFile, arch: Arch) -> dict[str, set[int]]:
 def test_every_plt_entry_leads_to_the_slot_of_its_symbol() -> None:
     entries = dict.fromkeys(("x86_64", "aarch64", "musl"), 0)
     for path, elf, arch in files():
-        if not elf.sections() or not elf.image.dynamic:
+        if not elf.sections or not elf.image.dynamic:
             continue
         slots = slots_by_name(elf, arch)
         for address, name in PLT_ENTRY.findall(disassembly(path, arch)):
@@ -87,7 +87,7 @@ def test_every_plt_entry_leads_to_the_slot_of_its_symbol() -> None:
 @pytest.mark.usefixtures("built")
 def test_nothing_else_is_a_plt_entry() -> None:
     for path, elf, arch in files():
-        text = next((s for s in elf.sections() if s.name == ".text"), None)
+        text = next((s for s in elf.sections if s.name == ".text"), None)
         if text is None or path not in samples.built() or "static" in path.parts:
             continue
         code = elf.memory.read(text.address, text.size)
@@ -108,7 +108,7 @@ def test_every_lazy_slot_starts_at_its_own_stub() -> None:
     for path, elf, arch in files():
         got = elf.image.pointer(DT_PLTGOT)
         lazy = [r for r in read_relocations(elf.memory, elf.image) if kind(arch, r) == "JUMP_SLOT"]
-        text = next((s for s in elf.sections() if s.name == ".text"), None)
+        text = next((s for s in elf.sections if s.name == ".text"), None)
         for relocation in lazy:
             index = relocation.plt_index
             assert index is not None

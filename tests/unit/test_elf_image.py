@@ -53,7 +53,7 @@ def test_headers_segments_dynamic_and_sections_are_those_of_pyelftools() -> None
             (image.header.machine, image.header.entry, image.header.phnum, image.header.shnum),
             [reorder(s) for s in image.segments],
             list(image.dynamic),
-            [(s.name, s.flags, s.address, s.offset, s.size, s.link) for s in file.sections()],
+            [(s.name, s.flags, s.address, s.offset, s.size, s.link) for s in file.sections],
         )
         machine = {"EM_X86_64": 62, "EM_AARCH64": 183}[header["e_machine"]]
         theirs = (
@@ -211,12 +211,12 @@ def test_section_tables_that_cannot_be(tmp_path: Path) -> None:
     path = tmp_path / "lib.so"
     data = bytearray(crafted.make_elf())
     path.write_bytes(data)
-    assert open_elf(str(path)).sections() == []
+    assert open_elf(str(path)).sections == ()
     for shoff, count in ((1 << 63, 5), (len(data) - 64, 2), (len(data), 65535)):
         struct.pack_into("<Q", data, 40, shoff)
         struct.pack_into("<H", data, 60, count)
         path.write_bytes(data)
-        assert open_elf(str(path)).sections() == []
+        assert open_elf(str(path)).sections == ()
         assert open_elf(str(path)).symbols() is None
 
 
