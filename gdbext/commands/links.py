@@ -143,48 +143,51 @@ def _document(link: Link) -> dict[str, Any]:
 
 
 def _table(links: list[Link], search: bool) -> Iterator[str]:
+    from gdbext.render.printable import printable
     from gdbext.render.tables import table
 
     wide = terminal_width() >= _WIDE
-    headers = ["start", "kind", "opens", "scope", "bind", "marks", "module"]
+    digits = 18 if wide else 1
+    columns: list[tuple[str, Callable[[Link], str]]] = [
+        ("start", lambda link: _hex(_range(link)[0], digits)),
+        ("kind", lambda link: link.module.kind),
+        ("opens", lambda link: _unknown(link.open_count)),
+        ("scope", lambda link: _scope(link.is_global)),
+        ("bind", lambda link: link.binding or "-"),
+    ]
     if wide:
-        headers[1:1] = ["end"]
-        headers[-2:-1] = ["relro", "marks", "build-id"]
+        columns.insert(1, ("end", lambda link: _hex(_range(link)[1], digits)))
+        columns.append(("relro", lambda link: link.relro or "?"))
+        columns.append(("build-id", lambda link: (link.build_id or "-")[:12]))
+    if any(map(_marks, links)):
+        columns.append(("marks", _marks))
     if search:
-        headers[-1:] = ["found by", "module"]
-    rows = []
-    for link in links:
-        module, image = link.module, link.module.image
-        row = [
-            f"{image.start:#0{18 if wide else 1}x}" if image else "?",
-            module.kind,
-            _unknown(link.open_count),
-            _scope(link.is_global),
-            link.binding or "-",
-            _marks(link),
-            module.path,
-        ]
-        if wide:
-            row[1:1] = [f"{image.end:#018x}" if image else "?"]
-            row[-2:-1] = [link.relro or "?", _marks(link), (link.build_id or "-")[:12]]
-        if search and link.search:
-            row[-1:] = [link.search[0] or "?", module.path]
-        rows.append(row)
-    _shorten_paths(headers, rows)
-    yield from table(headers, rows, right="opens")
+        columns.append(("found by", lambda link: (link.search or (None, ""))[0] or "?"))
+    headers = [header for header, _ in columns]
+    rows = [[cell(link) for _, cell in columns] for link in links]
+    sizes = [max(map(len, column)) for column in zip(headers, *rows)]
+    room = terminal_width() - 2 - sum(size + 2 for size in sizes)
+    for row, link in zip(rows, links):
+        row.append(_fitting(printable(link.module.path), room))
+    yield from table([*headers, "module"], rows, right="opens")
 
 
-def _shorten_paths(headers: list[str], rows: list[list[str]]) -> None:
-    """Cut the front of paths that would make a row longer than the terminal is wide."""
-    from gdbext.render.printable import printable
+def _fitting(path: str, room: int) -> str:
+    """`path` without so many of its first folders that it fits; the file name always stays."""
+    if len(path) <= room:
+        return path
+    cut = path.find("/", max(len(path) - room + len("..."), 0))
+    cut = cut if cut >= 0 else path.rfind("/")
+    return "..." + path[cut:] if cut > 0 else path
 
-    # a column is at least two wider than its header
-    others = zip([h + "  " for h in headers[:-1]], *(row[:-1] for row in rows))
-    room = max(terminal_width() - 2 - sum(max(map(len, column)) + 2 for column in others), 12)
-    for row in rows:
-        path = printable(row[-1])
-        if len(path) > room:
-            row[-1] = "..." + path[3 - room :]
+
+def _range(link: Link) -> tuple[int | None, int | None]:
+    image = link.module.image
+    return (image.start, image.end) if image else (None, None)
+
+
+def _hex(value: int | None, digits: int) -> str:
+    return "?" if value is None else f"{value:#0{digits}x}"
 
 
 def _in_full(link: Link) -> Iterator[str]:

@@ -22,22 +22,19 @@ def table(
     if len(rows) <= _LONG and not quick:
         from tabulate import tabulate
 
-        cells = [[printable(cell) for cell in row] for row in rows]
+        # The headers are a row: as headers they would make their columns two wider.
         text = tabulate(
-            cells,
-            headers=headers,
+            [headers, *([printable(cell) for cell in row] for row in rows)],
             tablefmt="plain",
             disable_numparse=True,
-            colalign=["right" if f else "left" for f in flush] if cells else None,
+            colalign=["right" if f else "left" for f in flush],
         )
         yield from (f"  {line}".rstrip() for line in text.split("\n"))
         return
     rows = _clean(rows)
-    # tabulate's least width of a column is its header's and MIN_PADDING
-    sizes = [max(len(column[0]) + 2, *map(len, column)) for column in zip(headers, *rows)]
+    sizes = [max(map(len, column)) for column in zip(headers, *rows)]
     form = "  " + "  ".join(
-        f"%{'' if right_aligned and rows else '-'}{size}s"
-        for size, right_aligned in zip(sizes, flush)
+        f"%{'' if right_aligned else '-'}{size}s" for size, right_aligned in zip(sizes, flush)
     )
     for row in (headers, *rows):
         yield (form % tuple(row)).rstrip()

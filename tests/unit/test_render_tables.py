@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+import tabulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,24 +36,23 @@ def test_the_quick_table_looks_like_tabulates(
 def test_a_table() -> None:
     rows = [["0x10", "7", "main"], ["0x12345678", "100", "\x1b[31mred\n"]]
     assert list(table(["address", "count", "name"], rows, right="count")) == [
-        "  address       count  name",
-        "  0x10              7  main",
-        "  0x12345678      100  \\x1b[31mred\\n",
+        "  address     count  name",
+        "  0x10            7  main",
+        "  0x12345678    100  \\x1b[31mred\\n",
     ]
 
 
 def test_an_empty_table_has_its_headers() -> None:
-    assert list(table(["a", "b"], [])) == list(table(["a", "b"], [], quick=True)) == ["  a    b"]
+    assert list(table(["a", "b"], [])) == list(table(["a", "b"], [], quick=True)) == ["  a  b"]
 
 
-def test_a_long_table_takes_the_quick_way() -> None:
+def test_a_long_table_takes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabulate, "tabulate", None)  # it would take a second for 40,000 cells
     rows = [[f"{n:#x}", str(n), "symbol", "x" * (n % 30)] for n in range(30_000)]
-    start = time.monotonic()
     lines = list(table(["address", "n", "symbol", "name"], rows, right="n"))
-    assert time.monotonic() - start < 1  # tabulate takes as long for 40,000 cells
     assert len(lines) == 30_001
-    assert lines[1] == f"  {'0x0':<9}  {'0':>5}  symbol"
-    assert lines[2] == f"  {'0x1':<9}  {'1':>5}  symbol    x"
+    assert lines[1] == f"  {'0x0':<7}  {'0':>5}  symbol"
+    assert lines[2] == f"  {'0x1':<7}  {'1':>5}  symbol  x"
 
 
 @pytest.mark.parametrize(
