@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,7 +16,6 @@ from gdbext.elf.versions import NO_VERSIONS, Versions, read_versions
 from gdbext.linker.modules import Module
 
 # ARM64's marks for where code and data begin (AAELF64, mapping symbols): no names
-_MAPPING_SYMBOL = re.compile(r"\$[dx](\..*)?")
 
 
 class Definition(NamedTuple):
@@ -98,10 +96,7 @@ class Tables:
 
 def _covering(table: SymbolTable, place: int) -> Definition | None:
     found = table.at(place)
-    name = table.name(found[0]) if found else ""
-    if found is None or _MAPPING_SYMBOL.fullmatch(name):
-        return None
-    return Definition(name, found[1])
+    return Definition(table.name(found[0]), found[1]) if found else None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,27 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests import harness, oracles
-from tests.harness import Batch, Gdb
+from tests import oracles
+from tests.harness import Gdb
+from tests.places import value, where
 from tests.programs import Program
 
 LWP = "next(t.ptid[1] for t in gdb.selected_inferior().threads() if t.num == {})"
+
+
 EACH_SET = pytest.mark.parametrize(
     "cpu",
     ["x86_64", pytest.param("aarch64", marks=pytest.mark.arm64), "musl"],
     indirect=True,
 )
-
-
-def where(gdb: Gdb, expression: str) -> dict[str, Any]:
-    # Of a core that GDB made itself it says that a section is too small.
-    said = gdb.cmd(f"plug-where -json {expression}").splitlines()
-    assert said[:-1] == [] or all(line.startswith("warning: ") for line in said[:-1]), said
-    return harness.validated(json.loads(said[-1]))
-
-
-def value(gdb: Gdb, expression: str) -> int:
-    return harness.printed_address(gdb.cmd(f"print/x (long)({expression})").partition("=")[2])
 
 
 @pytest.fixture
@@ -271,88 +262,3 @@ def test_core(open_core: Callable[..., Gdb]) -> None:
     assert where(gdb, "$pc")["symbol"] == "plugin_run"
     assert where(gdb, "$sp")["kind"] == "stack"
     assert where(gdb, "0x3fffffffff000")["kind"] == "unmapped"
-
-
-@pytest.mark.parametrize(
-    ("expression", "kind"),
-    [
-        ("(char *) &main + 1", "module"),
-        ("host.c'::main", "error"),
-        ("&'host.c'::main", "module"),
-        ("-json", "error"),
-        ("data", "null"),
-        ("& data", "module"),
-        ("*&heap", "heap"),
-        ("1.5", "error"),
-        ("nosuch", "error"),
-        ("1 +", "error"),
-        ('"text"', "error"),
-        ("getpid()", "error"),
-        ("sizeof(int) - 5", "unmapped"),
-        ("-1", "unmapped"),
-        ("0x", "error"),
-        ("99999999999999999999999", "unmapped"),
-        ("$nosuch", "error"),
-        ("*(int*)0", "error"),
-    ],
-)
-@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
-def test_expressions(places: Gdb, expression: str, kind: str) -> None:
-    said = places.cmd(f"plug-where {expression}")
-    if kind == "error":
-        assert said.startswith("plug-where: ")
-        assert "\n" not in said
-    else:
-        assert where(places, expression)["kind"] == kind
-
-
-@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
-def test_nothing_is_called_and_nothing_is_written(places: Gdb) -> None:
-    """GDB puts a string literal into the program's memory, by calling its malloc."""
-    places.cmd("break malloc")
-    places.cmd("break getpid")
-    before = places.cmd("x/400xb heap - 16")
-    for expression in ('"text"', "getpid()", '$_strlen("abc")'):
-        places.cmd(f"plug-where {expression}")
-    assert places.cmd("x/400xb heap - 16") == before
-    assert "already hit" not in places.cmd("info breakpoints").partition("malloc")[2]
-    assert places.cmd("show may-call-functions").endswith("is on.")
-
-
-@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
-def test_options_before_and_after(places: Gdb, tmp_path: Path) -> None:
-    wanted = where(places, "(char *) &data + 1")
-    out = tmp_path / "with space.json"
-    for line in (
-        "plug-where (char *) &data + 1 -json",
-        "plug-where --json (char *) &data + 1",
-    ):
-        assert json.loads(places.cmd(line)) == wanted
-    for line in (
-        f"plug-where -out '{out}' -json (char *) &data + 1",
-        f'plug-where -json -out "{out}" (char *) &data + 1',
-        f"plug-where -json (char *) &data + 1 -out '{out}'",
-        f"plug-where (char *) &data + 1 -out '{out}' -json",
-    ):
-        out.unlink(missing_ok=True)
-        assert places.cmd(line) == ""
-        assert json.loads(out.read_text()) == wanted
-
-
-def test_no_argument_and_no_process(batch: Callable[..., Batch]) -> None:
-    for line, text in (("plug-where", "ADDRESS"), ("plug-where 0", "no process")):
-        done = batch("-ex", line)
-        assert done.status != 0
-        assert text in done.stderr
-        assert done.stderr.count("\n") == 1
-
-
-def test_hostile_symbol_names(gdb: Callable[..., Gdb], tmp_path: Path) -> None:
-    """GDB would run the second line of a name as a command."""
-    session = gdb()
-    target = tmp_path / "written"
-    session.cmd("python from gdbext.inferior.frames import demangle")
-    said = session.cmd(f"python print(repr(demangle('_Z1fv\\nshell touch {target}')))")
-    assert said.startswith("'_Z1fv")
-    assert not target.exists()
-    assert session.cmd("python print(demangle('_Z1fv'))") == "f()"
