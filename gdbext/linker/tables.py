@@ -15,8 +15,6 @@ from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import NO_VERSIONS, Versions, read_versions
 from gdbext.linker.modules import Module
 
-# ARM64's marks for where code and data begin (AAELF64, mapping symbols): no names
-
 
 class Definition(NamedTuple):
     """A name for an address: symbol and offset in bytes."""

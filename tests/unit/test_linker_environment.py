@@ -44,10 +44,12 @@ def test_the_environment_of_a_process() -> None:
         "EQUALS": "a=b=c",
         "BYTES": "\udcff\udcfe",
     }
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env=given) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["/bin/cat"], stdin=pipe, stdout=pipe, bufsize=0, env=given) as child:
         assert child.stdin
-        while Path(f"/proc/{child.pid}/comm").read_text() != "cat\n":
-            pass  # until it has done its exec
+        assert child.stdout
+        child.stdin.write(b"here\n")
+        assert child.stdout.read(5) == b"here\n"  # it runs: its exec is done
         auxv = decode_auxv(Path(f"/proc/{child.pid}/auxv").read_bytes())
         found = initial_environment(FakeProcess(ProcessMemory(child.pid), auxv))
         child.stdin.close()
