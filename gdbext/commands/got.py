@@ -138,6 +138,7 @@ def _document(module: ModuleSlots) -> dict[str, Any]:
 
 
 def _text(module: ModuleSlots, whole: bool, quick: bool) -> Iterator[str]:
+    from gdbext.render.fit import wrapped
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
 
@@ -153,7 +154,8 @@ def _text(module: ModuleSlots, whole: bool, quick: bool) -> Iterator[str]:
     if module.problem:
         yield f"  cannot be read: {printable(module.problem)}"
     if whole and module.header is not None and module.header_address is not None:
-        yield "  " + _header_text(module)
+        head = f"  GOT at {module.header_address:#x}: "
+        yield from wrapped(head, _header_text(*module.header), terminal_width())
     if not module.slots:
         return
     headers = ["slot", "type", "state", "symbol", "leads to"]
@@ -168,15 +170,11 @@ def _text(module: ModuleSlots, whole: bool, quick: bool) -> Iterator[str]:
     yield from table(headers, rows, quick=quick)
 
 
-def _header_text(module: ModuleSlots) -> str:
-    assert module.header is not None
-    first, second, third = module.header
+def _header_text(first: int, second: int, third: int) -> str:
+    """GOT[0..2]: _DYNAMIC or nothing; the link_map; the resolver."""
     if not second:
-        return f"GOT at {module.header_address:#x}: GOT[0] {first:#x}, not bound lazily"
-    return (
-        f"GOT at {module.header_address:#x}: GOT[0] {first:#x}, "
-        f"GOT[1] {second:#x} (link_map), GOT[2] {third:#x} (resolver)"
-    )
+        return f"GOT[0] {first:#x}, not bound lazily"
+    return f"GOT[0] {first:#x}, GOT[1] {second:#x} (link_map), GOT[2] {third:#x} (resolver)"
 
 
 def _summary(modules: list[ModuleSlots]) -> str:

@@ -65,6 +65,11 @@ def read_namespaces(memory: Memory, r_debug: int, linker: Image | None) -> list[
     return namespaces
 
 
+def read_state(memory: Memory, r_debug: int) -> int:
+    """r_state: RT_CONSISTENT, RT_ADD or RT_DELETE."""
+    return read_word(memory, r_debug + 24) & 0xFFFFFFFF
+
+
 def _next_list(memory: Memory, r_debug: int) -> list[int]:
     """r_debug_extended.r_next exists from r_version 2 on (glibc 2.35, elf/dl-debug.c)."""
     found = [r_debug]

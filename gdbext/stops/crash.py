@@ -72,9 +72,15 @@ def read_crash(inferior: Inferior, signal: str) -> Crash:
         site=site,
         call=call or _jump(space, site),
         registers=explain_registers([(n, register(n)) for n in arch.registers], space),
-        frames=[(f, space.place(arch.code_address(f.lookup))) for f in frames],
+        frames=[(f, _frame_place(space, f)) for f in frames],
         problem=problem,
     )
+
+
+def _frame_place(space: Map, frame: Frame) -> Place:
+    """Where a frame is; a guess of GDB's that lies in no module is taken as it stands."""
+    place = space.place(space.arch.code_address(frame.lookup))
+    return place if place.module else space.place(space.arch.code_address(frame.pc))
 
 
 def _thread(inferior: Inferior) -> str | None:

@@ -38,7 +38,13 @@ from gdbext.inferior.frames import (
     source_position,
 )
 from gdbext.linker.images import linker_image, main_image
-from gdbext.linker.linkmaps import RT_CONSISTENT, LinkMap, Namespace, read_namespaces
+from gdbext.linker.linkmaps import (
+    RT_CONSISTENT,
+    LinkMap,
+    Namespace,
+    read_namespaces,
+    read_state,
+)
 from gdbext.linker.modules import Module, read_linker
 from gdbext.linker.places import Map
 from gdbext.linker.rendezvous import find_r_debug, linker_breakpoint
@@ -88,6 +94,8 @@ def _identities(namespaces: Sequence[Namespace]) -> dict[_MapId, LinkMap]:
 def _consistent_namespaces(inferior: Inferior) -> list[Namespace] | None:
     """Every namespace; None while one of them is being changed."""
     r_debug = find_r_debug(inferior, main_image(inferior)[0])
+    if read_state(inferior.memory, r_debug) != RT_CONSISTENT:
+        return None  # half of all events: no need to walk a thousand entries for them
     namespaces = read_namespaces(inferior.memory, r_debug, linker_image(inferior))
     return namespaces if all(n.state == RT_CONSISTENT for n in namespaces) else None
 
