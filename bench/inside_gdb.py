@@ -18,7 +18,10 @@ from typing import Any
 
 import gdb
 
-GOT_TYPES = ("JUMP_SLO", "GLOB_DAT", "IRELATIV", "TPOFF", "DTPMOD", "DTPOFF", "TLSDESC")
+GOT_TYPES = (
+    *("JUMP_SLO", "GLOB_DAT", "IRELATIV", "TPOFF", "DTPMOD", "DTPOFF", "TLSDESC"),
+    *("R_X86_64_64 ", "R_AARCH64_ABS64"),
+)
 MOST_MODULES = 100_000
 
 

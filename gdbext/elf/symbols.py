@@ -132,7 +132,8 @@ class SymbolTable:
         for value, rank, size, index in rows[max(place - 8, 0) : place + 1][::-1]:
             if value == address or value <= address < value + size:
                 first = bisect_left(rows, (value, rank))
-                aliases = [-row[3] for row in rows[first : place + 1] if row[0] == value]
+                same = [row for row in rows[first : place + 1] if row[0] == value]
+                aliases = [-row[3] for row in same if row[2] == size]
                 plain = [i for i in aliases if not self.name(i).startswith("_")]
                 return (plain or [-index])[0], address - value
         return None

@@ -44,25 +44,13 @@ class Inferior:
         if not self.gdb.pid and not self.gdb.threads():
             raise Problem(NO_PROCESS)
         self.target = _target_kind(self.gdb)
-        self.arch = _arch(self.gdb)
+        self.core = open_core(_core_path(self.gdb)) if self.target == "core" else None
+        self.arch = _arch(self.gdb, self.core)
 
     def release(self) -> None:
         """Drop what was read. Without this only the garbage collector could: the tables and
         the inferior refer to each other, and a sweep over 60,000 slots takes 0.1 s."""
         self.__dict__.clear()
-
-    @cached_property
-    def core(self) -> Core | None:
-        """The open core file, None for a live process."""
-        if self.target != "core":
-            return None
-        core = open_core(_core_path(self.gdb))
-        if core.machine != self.arch.machine:
-            raise Problem(
-                f"this GDB takes the core for {self.arch.name}, but its ELF header says machine "
-                f"{core.machine}: use a GDB for that CPU (gdb-multiarch)"
-            )
-        return core
 
     @cached_property
     def memory(self) -> Memory:
@@ -246,13 +234,20 @@ def _program() -> str | None:
     return space.filename if space else None
 
 
-def _arch(inferior: gdb.Inferior) -> Arch:
+def _arch(inferior: gdb.Inferior, core: Core | None) -> Arch:
+    """The program's CPU: GDB's word for it, and a core's own, which must agree."""
     name = inferior.architecture().name()
-    for arch in ARCHES:
-        if name == arch.gdb_name:
-            return arch
-    known = " and ".join(arch.name for arch in ARCHES)
-    raise Problem(f"this program's CPU is {name}; gdbext knows {known} alone")
+    by_gdb = next((arch for arch in ARCHES if name == arch.gdb_name), None)
+    by_core = next((arch for arch in ARCHES if core and core.machine == arch.machine), None)
+    if core is not None and by_core is not None and by_gdb is not by_core:
+        raise Problem(
+            f"this is a core of {by_core.name}, which this GDB takes for {name}: "
+            f"use a GDB that knows {by_core.name}, such as gdb-multiarch"
+        )
+    if by_gdb is None or (core is not None and by_core is None):
+        known = " and ".join(arch.name for arch in ARCHES)
+        raise Problem(f"this program's CPU is {name}; gdbext knows {known} alone")
+    return by_gdb
 
 
 # A core target keeps its number and its file; another core gets another number.

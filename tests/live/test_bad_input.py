@@ -90,7 +90,7 @@ def test_truncated_core(
         assert done.stdout.strip() or done.status != 0
         if done.status:
             assert re.search(rf"^{command.split()[0]}: ", done.stderr, re.MULTILINE), done
-            assert done.stdout.count("gdbext/") == 0
+            assert '"gdbext/' not in done.stdout
 
 
 def test_half_a_core(
@@ -117,7 +117,7 @@ def test_core_of_another_cpu(batch: Callable[..., Batch], core: Callable[..., Co
         if knows:
             assert done.status == 0, done
         else:
-            assert re.search("gdb-multiarch|CPU|no process", one_clear_line(done, command))
+            assert "such as gdb-multiarch" in one_clear_line(done, command)
 
 
 def test_a_file_that_is_no_core(

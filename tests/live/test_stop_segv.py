@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -132,7 +134,7 @@ def test_attached(sessions: Sessions, native: Callable[[str], Program]) -> None:
     gdb = sessions.attach(native("replaced/host"))
     gdb.cmd("handle SIGUSR1 nostop")
     assert gdb.pid
-    subprocess.run(["kill", "-SEGV", str(gdb.pid)], check=True)
+    os.kill(gdb.pid, signal.SIGSEGV)
     report = Report(gdb.until_signal("SIGSEGV"))
     assert report.title == "SIGSEGV: sent by a program (kill, raise or abort), not by a fault"
     assert "fault address" not in report.facts
