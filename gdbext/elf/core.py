@@ -114,9 +114,10 @@ def decode_mapped_files(data: bytes) -> tuple[MappedFile, ...]:
     if names_at > len(data):
         return ()
     names = data[names_at:].split(b"\0")
+    paths = {name: decode_path(name) for name in set(names)}  # a library has four or five lines
     rows = struct.iter_unpack("<QQQ", data[16:names_at])
     return tuple(
-        MappedFile(start, end, offset * page, decode_path(name))
+        MappedFile(start, end, offset * page, paths[name])
         for (start, end, offset), name in zip(rows, names)
     )
 

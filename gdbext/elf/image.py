@@ -144,7 +144,7 @@ def decode_header(data: bytes) -> Header:
 def decode_segments(data: bytes) -> tuple[Segment, ...]:
     """Decode a table of Elf64_Phdr."""
     whole = len(data) // _SEGMENT.size * _SEGMENT.size
-    return tuple(Segment(*fields) for fields in _SEGMENT.iter_unpack(data[:whole]))
+    return tuple(map(Segment._make, _SEGMENT.iter_unpack(data[:whole])))
 
 
 def read_image(memory: Memory, address: int) -> Image:
@@ -189,10 +189,8 @@ def read_dynamic(memory: Memory, address: int, count: int) -> tuple[tuple[int, i
 
     `count` is the room for entries; an absurd one is cut to what a real object could need.
     """
-    data = memory.read(address, 16 * min(count, _MOST_DYNAMIC_ENTRIES))
-    entries: list[tuple[int, int]] = []
-    for tag, value in struct.iter_unpack("<QQ", data):
-        if tag == 0:
-            break
-        entries.append((tag, value))
-    return tuple(entries)
+    count = min(count, _MOST_DYNAMIC_ENTRIES)
+    words = struct.unpack(f"<{2 * count}Q", memory.read(address, 16 * count))
+    tags = words[::2]
+    last = tags.index(0) if 0 in tags else count
+    return tuple(zip(tags[:last], words[1 : 2 * last : 2]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
 from gdbext.elf.image import DT_NEEDED, DT_SONAME, DT_STRTAB, Image, Segment, read_image
@@ -126,35 +127,56 @@ def read_linker(process: Process) -> Linker:
     return Linker(tuple(namespaces), modules, _unlisted(process, modules), layout, problems)
 
 
+class _Draft(NamedTuple):
+    """A module before it is known who needs it."""
+
+    map: LinkMap
+    namespace: int
+    path: str
+    name: str
+    image: Image | None
+    private: Private | None
+    soname: str | None
+    needed: tuple[str, ...] | None
+    problem: str | None
+
+
 def _describe(
     process: Process,
     maps: Sequence[tuple[LinkMap, int]],
     images: dict[int, Image | Problem],
     layout: Layout | None,
 ) -> tuple[Module, ...]:
-    modules: list[Module] = []
+    drafts: list[_Draft] = []
     for link_map, namespace in maps:
         found = images[link_map.address]
-        problem = None
-        image = None
-        if isinstance(found, Problem):
-            problem = str(found)
-        else:
-            image = found
+        problem, image = (str(found), None) if isinstance(found, Problem) else (None, found)
         private = read_private(process.memory, layout, link_map.address) if layout else None
         if private is not None and private.real != link_map.address:
             private = None  # a proxy has nothing of its own
         soname, needed = _names(process.memory, image)
         name = decode_path(link_map.l_name) if link_map.l_name is not None else "?"
-        path = _resolve_path(process, name, image, first=not modules)
-        modules.append(
-            Module(link_map, namespace, path, name, "", image, private, soname, needed, (), problem)
+        path = _resolve_path(process, name, image, first=not drafts)
+        drafts.append(
+            _Draft(link_map, namespace, path, name, image, private, soname, needed, problem)
         )
-    needed_by = _who_needs(process.memory, modules)
-    complete = all(m.needed is not None for m in modules)
+    needed_by = _who_needs(process.memory, drafts)
+    complete = all(draft.needed is not None for draft in drafts)
     return tuple(
-        replace(m, needed_by=needed_by[i], kind=_kind(process, m, i, needed_by[i], complete))
-        for i, m in enumerate(modules)
+        Module(
+            draft.map,
+            draft.namespace,
+            draft.path,
+            draft.name,
+            _kind(process, draft, index, needed_by[index], complete),
+            draft.image,
+            draft.private,
+            draft.soname,
+            draft.needed,
+            needed_by[index],
+            draft.problem,
+        )
+        for index, draft in enumerate(drafts)
     )
 
 
@@ -210,7 +232,7 @@ def _is_vdso(process: Process, image: Image) -> bool:
     return process.auxv.get(AT_SYSINFO_EHDR) == image.start
 
 
-def _who_needs(memory: Memory, modules: Sequence[Module]) -> list[tuple[int, ...]]:
+def _who_needs(memory: Memory, modules: Sequence[_Draft]) -> list[tuple[int, ...]]:
     """For each module the indices of those whose DT_NEEDED it satisfies.
 
     A name means the module with that soname or file name; failing that, one that ld.so has
@@ -236,7 +258,7 @@ def _who_needs(memory: Memory, modules: Sequence[Module]) -> list[tuple[int, ...
 
 
 def _kind(
-    process: Process, module: Module, index: int, needed_by: tuple[int, ...], complete: bool
+    process: Process, module: _Draft, index: int, needed_by: tuple[int, ...], complete: bool
 ) -> str:
     """How it came in. `complete` says whether `needed_by` is all, or some names are missing."""
     image = module.image
