@@ -37,7 +37,7 @@ def judge_core(gdb: Gdb, core: Core, files: Path) -> None:
         assert module["build_id"] == file.build_id
         objects.append(judges.Object(module, file, base))
     if not core.arm64:  # qemu's cores have no NT_FILE
-        rows = [row.split(None, 4) for row in gdb.cmd("info proc mappings").splitlines()]
+        rows = [row.strip().split(None, 4) for row in gdb.cmd("info proc mappings").splitlines()]
         elf = {r[4]: int(r[0], 16) for r in rows[::-1] if len(r) == 5 and r[4].startswith("/")}
         assert {
             os.path.realpath(o.module["path"]): int(o.module["start"], 16) for o in objects
