@@ -115,7 +115,7 @@ def read_linker(process: Process) -> Linker:
     try:
         r_debug = find_r_debug(process, main)
     except Problem as error:
-        raise (problem or error) from None
+        raise (_why_no_main(problem) if problem else error) from None
     linker = linker_image(process)
     namespaces = read_namespaces(process.memory, r_debug, linker)
     if not namespaces:
@@ -125,6 +125,15 @@ def read_linker(process: Process) -> Linker:
     modules = _describe(process, maps, images, layout)
     problems = tuple(text for n in namespaces for text in n.damage)
     return Linker(tuple(namespaces), modules, _unlisted(process, modules), layout, problems)
+
+
+def _why_no_main(problem: Problem) -> Problem:
+    if not isinstance(problem, Unreadable):
+        return problem
+    return Problem(
+        f"the program's dynamic section cannot be read ({problem}), and nothing else says what is "
+        "loaded; a core needs the process's private memory (coredump_filter 0x33, the default)"
+    )
 
 
 class _Draft(NamedTuple):
