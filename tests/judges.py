@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests import oracles
+from tests import dwarf, oracles
 from tests.files import File, local, look, section, with_sections, word
 from tests.harness import Gdb
 from tests.oracles import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Loaded
@@ -22,9 +22,9 @@ TLS = re.compile(r"TPOFF|TPREL|DTPMOD|DTPOFF|DTPREL|TLSDESC")
 
 
 @cache
-def layout() -> dict[str, oracles.Member]:
+def layout() -> dict[str, dwarf.Member]:
     """glibc's struct link_map of this machine, by DWARF."""
-    return oracles.libc_link_map_layout()
+    return dwarf.libc_link_map_layout()
 
 
 @cache

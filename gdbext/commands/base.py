@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TextIO
@@ -43,7 +44,7 @@ _TRAILING = re.compile(rf"(?<=\s){_OPTION}\s*$")
 _COMPLETE_NONE = gdb.COMPLETE_NONE
 
 
-class Command(gdb.Command):
+class Command(gdb.Command, ABC):
     """A `plug-` command. Subclasses set `name`, `schema` and `arguments`."""
 
     name: ClassVar[str]
@@ -54,17 +55,17 @@ class Command(gdb.Command):
         type(self).__doc__ = self._help()
         super().__init__(self.name, gdb.COMMAND_DATA)
 
+    @abstractmethod
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Any:  # noqa: ANN401
         """What there is to say, as plain data. Nothing is printed here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def document(self, facts: Any, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ANN401
         """`facts` as JSON has them, without the schema key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self, facts: Any, args: argparse.Namespace) -> Iterator[str]:  # noqa: ANN401
         """`facts` as lines."""
-        raise NotImplementedError
 
     def invoke(self, argument: str, from_tty: bool) -> None:  # noqa: ARG002
         """Run the command; an expected failure becomes GDB's own error, one line, no traceback."""

@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
-from gdbext.elf.image import DT_NEEDED, DT_SONAME, DT_STRTAB, Image, Segment, read_image
+from gdbext.elf.image import Image, Segment, read_image
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import PAGE, Memory, read_string
+from gdbext.elf.reader import Memory
 from gdbext.linker.images import linker_image, main_image, read_images
 from gdbext.linker.layout import Layout
 from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
+from gdbext.linker.needed import read_needed
 from gdbext.linker.private import LT_LOADED, Private, read_names, read_private
 from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process
 from gdbext.linker.rendezvous import NOT_STARTED, find_r_debug
@@ -23,9 +24,6 @@ from gdbext.linker.rendezvous import NOT_STARTED, find_r_debug
 MAIN, NEEDED, PRELOADED, DLOPENED, LINKER, VDSO = (
     "main", "needed", "preloaded", "dlopened", "linker", "vdso",
 )  # fmt: skip
-
-_NAMED = (DT_NEEDED, DT_SONAME)
-_LONGEST_NAME = 128  # bytes of a name that are read along; longer ones are read by themselves
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ def _describe(
         private = read_private(process.memory, layout, link_map.address) if layout else None
         if private is not None and private.real != link_map.address:
             private = None  # a proxy has nothing of its own
-        soname, needed = _names(process.memory, image)
+        soname, needed = read_needed(process.memory, image)
         name = decode_path(link_map.l_name) if link_map.l_name is not None else "?"
         path = _resolve_path(process, name, image, first=not drafts)
         drafts.append(
@@ -187,40 +185,6 @@ def _describe(
         )
         for index, draft in enumerate(drafts)
     )
-
-
-def _names(memory: Memory, image: Image | None) -> tuple[str | None, tuple[str, ...] | None]:
-    """(soname, DT_NEEDED names, None where they cannot be read)."""
-    strings = image.pointer(DT_STRTAB) if image else None
-    if image is None:
-        return None, None
-    if strings is None:
-        return None, ()
-    wanted = [(tag, strings + value) for tag, value in image.dynamic if tag in _NAMED]
-    texts = _read_strings(memory, [address for _, address in wanted])
-    names = [(tag, text) for (tag, _), text in zip(wanted, texts) if text is not None]
-    soname = next((text for tag, text in names if tag == DT_SONAME), None)
-    if len(names) < len(wanted):
-        return soname, None
-    return soname, tuple(text for tag, text in names if tag == DT_NEEDED)
-
-
-def _read_strings(memory: Memory, addresses: Sequence[int]) -> list[str | None]:
-    """Strings of one table, with one read where they are close together, as they mostly are."""
-    first = min(addresses, default=0)
-    try:
-        size = max(addresses, default=0) - first + _LONGEST_NAME
-        data = memory.read(first, size) if addresses and size <= PAGE else b""
-    except Unreadable:
-        data = b""
-    found: list[str | None] = []
-    for address in addresses:
-        text, end, _ = data[address - first :].partition(b"\0")
-        try:
-            found.append(decode_path(text if end else read_string(memory, address)))
-        except Unreadable:
-            found.append(None)
-    return found
 
 
 def _resolve_path(process: Process, name: str, image: Image | None, first: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests import oracles
+from tests import dwarf, oracles
 from tests.programs import Program
 
 
@@ -36,7 +36,7 @@ def test_nm_and_readelf_agree_on_what_is_imported(program: Callable[[str], Progr
 
 
 def test_link_map_layout() -> None:
-    layout = oracles.libc_link_map_layout()
+    layout = dwarf.libc_link_map_layout()
     # The public part is ABI (link.h); l_real and l_ns have been at 40 and 48 in every glibc seen.
     offsets = {name: layout[name].offset for name in ("l_addr", "l_name", "l_real", "l_ns")}
     assert offsets == {"l_addr": 0, "l_name": 8, "l_real": 40, "l_ns": 48}

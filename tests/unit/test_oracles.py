@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import struct
 
-from tests import oracles
-from tests.oracles import Loaded, Mapping, Member, NmSymbol, Slot
+from tests import dwarf, oracles
+from tests.dwarf import Member
+from tests.oracles import Loaded, Mapping, NmSymbol, Slot
 
 READELF = """
 Relocation section '.rela.dyn' at offset 0x4b8 contains 6 entries:
@@ -104,7 +105,7 @@ def test_ld_debug_files() -> None:
 
 def test_layout() -> None:
     text = "sizeof 9536 0 1192\nl_addr 0 0 8\nl_type 6368 2 4\nl_relocated 6371 1 4\n"
-    assert oracles.parse_layout(text) == {
+    assert dwarf.parse_layout(text) == {
         "sizeof": Member(1192, 1192),
         "l_addr": Member(0, 8),
         "l_type": Member(796, 4, 0, 2),

@@ -1,0 +1,47 @@
+"""DT_SONAME and DT_NEEDED of a loaded image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gdbext.elf.core import decode_path
+from gdbext.elf.image import DT_NEEDED, DT_SONAME, DT_STRTAB, Image
+from gdbext.elf.problem import Unreadable
+from gdbext.elf.reader import PAGE, Memory, read_string
+
+_NAMED = (DT_NEEDED, DT_SONAME)
+_LONGEST_NAME = 128  # bytes of a name that are read along; longer ones are read by themselves
+
+
+def read_needed(memory: Memory, image: Image | None) -> tuple[str | None, tuple[str, ...] | None]:
+    """(soname, DT_NEEDED names, None where they cannot be read)."""
+    strings = image.pointer(DT_STRTAB) if image else None
+    if image is None:
+        return None, None
+    if strings is None:
+        return None, ()
+    wanted = [(tag, strings + value) for tag, value in image.dynamic if tag in _NAMED]
+    texts = _read_strings(memory, [address for _, address in wanted])
+    names = [(tag, text) for (tag, _), text in zip(wanted, texts) if text is not None]
+    soname = next((text for tag, text in names if tag == DT_SONAME), None)
+    if len(names) < len(wanted):
+        return soname, None
+    return soname, tuple(text for tag, text in names if tag == DT_NEEDED)
+
+
+def _read_strings(memory: Memory, addresses: Sequence[int]) -> list[str | None]:
+    """Strings of one table, with one read where they are close together, as they mostly are."""
+    first = min(addresses, default=0)
+    try:
+        size = max(addresses, default=0) - first + _LONGEST_NAME
+        data = memory.read(first, size) if addresses and size <= PAGE else b""
+    except Unreadable:
+        data = b""
+    found: list[str | None] = []
+    for address in addresses:
+        text, end, _ = data[address - first :].partition(b"\0")
+        try:
+            found.append(decode_path(text if end else read_string(memory, address)))
+        except Unreadable:
+            found.append(None)
+    return found
