@@ -66,7 +66,7 @@ class PlugLinks(Command):
                     "r_debug": hex(namespace.r_debug),
                     "state": STATES[namespace.state] if namespace.state < len(STATES) else None,
                     "modules": [
-                        _document(link)
+                        _document(facts.linker, link)
                         for link in facts.links
                         if link.module.namespace == namespace.index
                     ],
@@ -82,7 +82,7 @@ class PlugLinks(Command):
         yield from (f"Damaged: {printable(problem)}" for problem in facts.linker.problems)
         if args.module:
             for link in facts.links:
-                yield from _in_full(link)
+                yield from _in_full(facts.linker, link)
             return
         several = len(facts.linker.namespaces) > 1
         for namespace in facts.linker.namespaces:
@@ -104,7 +104,7 @@ def _cache_path(local_path: Callable[[str], str] | None) -> str:
     return path if sysroot.startswith("target:") else sysroot.rstrip("/") + path
 
 
-def _document(link: Link) -> dict[str, Any]:
+def _document(linker: Linker, link: Link) -> dict[str, Any]:
     from gdbext.render.printable import shown
 
     module, image = link.module, link.module.image
@@ -126,7 +126,7 @@ def _document(link: Link) -> dict[str, Any]:
         "relro": link.relro,
         "build_id": link.build_id,
         "needed": None if module.needed is None else [shown(name) for name in module.needed],
-        "needed_by": [shown(path) for path in link.needed_by],
+        "needed_by": [shown(m.path) for m in linker.needed_by(module)],
         "opened_by": None,
         "tls_module_id": link.tls_module_id,
         "file": link.on_disk.state,
@@ -190,7 +190,7 @@ def _hex(value: int | None, digits: int) -> str:
     return "?" if value is None else f"{value:#0{digits}x}"
 
 
-def _in_full(link: Link) -> Iterator[str]:
+def _in_full(linker: Linker, link: Link) -> Iterator[str]:
     from gdbext.render.printable import printable
     from gdbext.render.tables import pairs
 
@@ -213,7 +213,7 @@ def _in_full(link: Link) -> Iterator[str]:
         ("TLS module", str(link.tls_module_id or "-")),
         ("file", _FILE_TEXT.get(link.on_disk.state or "") or f"unknown: {link.on_disk.reason}"),
         ("needs", _NO_STRINGS if module.needed is None else " ".join(module.needed) or "-"),
-        ("needed by", " ".join(map(os.path.basename, link.needed_by)) or "-"),
+        ("needed by", " ".join(os.path.basename(m.path) for m in linker.needed_by(module)) or "-"),
         ("opened by", f"unknown: {reason}" if (reason := link.reasons.get("opened_by")) else "-"),
     ]
     if link.search is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gdbext.elf.core import decode_path
 from gdbext.elf.image import PT_INTERP, Image
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import read_string
+from gdbext.elf.reader import Memory, read_string
 from gdbext.linker.images import linker_image, main_image
 from gdbext.linker.linkmaps import LinkMap
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module, read_linker
@@ -35,14 +35,14 @@ def _images_alone(process: Process) -> Linker | None:
         (LINKER, linker_image(process), _interpreter(process, main)),
     ):
         if image is not None and image.loads:
-            modules.append(_module(kind, image, path, -1 - len(modules)))
+            modules.append(_module(kind, image, path, -1 - len(modules), process.memory))
     return Linker((), (), tuple(modules), None, ()) if modules else None
 
 
-def _module(kind: str, image: Image, path: str | None, key: int) -> Module:
+def _module(kind: str, image: Image, path: str | None, key: int, memory: Memory) -> Module:
     """A module with `key`, which is no address, in place of a link_map's."""
     link_map = LinkMap(key, image.bias, b"", image.dynamic_address or 0, 0, 0)
-    return Module(link_map, 0, path or kind, "", kind, image, None, None, (), (), None)
+    return Module(link_map, 0, path or kind, "", kind, image, None, None, memory)
 
 
 def _interpreter(process: Process, main: Image | None) -> str | None:

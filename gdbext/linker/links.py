@@ -34,7 +34,6 @@ class Link:
     binding: str | None
     relro: str | None
     build_id: str | None
-    needed_by: tuple[str, ...]
     tls_module_id: int | None
     on_disk: OnDisk
     search: tuple[str | None, str] | None
@@ -126,7 +125,6 @@ def _describe(
         binding=bound,
         relro=relro(image) if image else None,
         build_id=read_build_id(process.memory, image) if image else None,
-        needed_by=tuple(linker.modules[i].path for i in module.needed_by),
         tls_module_id=number or None,
         on_disk=disk,
         search=search,

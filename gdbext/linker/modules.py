@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
 from gdbext.elf.image import Image, Segment, read_image
@@ -16,8 +14,8 @@ from gdbext.elf.reader import Memory
 from gdbext.linker.images import linker_image, main_image, read_images
 from gdbext.linker.layout import Layout
 from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
-from gdbext.linker.needed import read_needed
-from gdbext.linker.private import LT_LOADED, Private, read_names, read_private
+from gdbext.linker.needed import read_needed, who_needs
+from gdbext.linker.private import LT_LOADED, Private, read_private
 from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process
 from gdbext.linker.rendezvous import NOT_STARTED, find_r_debug
 
@@ -28,10 +26,7 @@ MAIN, NEEDED, PRELOADED, DLOPENED, LINKER, VDSO = (
 
 @dataclass(frozen=True)
 class Module:
-    """One link_map entry. `path` is resolved, `name` is l_name; both may hold any character.
-
-    `needed` is None where the strings of DT_NEEDED cannot be read. `needed_by` holds indices.
-    """
+    """One link_map entry. `path` is resolved, `name` is l_name; both may hold any character."""
 
     map: LinkMap
     namespace: int
@@ -40,10 +35,22 @@ class Module:
     kind: str
     image: Image | None
     private: Private | None
-    soname: str | None
-    needed: tuple[str, ...] | None
-    needed_by: tuple[int, ...]
     problem: str | None
+    memory: Memory
+
+    @cached_property
+    def _strings(self) -> tuple[str | None, tuple[str, ...] | None]:
+        return read_needed(self.memory, self.image)
+
+    @property
+    def soname(self) -> str | None:
+        """DT_SONAME."""
+        return self._strings[0]
+
+    @property
+    def needed(self) -> tuple[str, ...] | None:
+        """The names of DT_NEEDED; None where they cannot be read."""
+        return self._strings[1]
 
     @property
     def bias(self) -> int:
@@ -72,6 +79,14 @@ class Linker:
     @cached_property
     def _first(self) -> dict[int, Module]:
         return {m.namespace: m for m in reversed(self.modules)}
+
+    def needed_by(self, module: Module) -> list[Module]:
+        """The modules whose DT_NEEDED `module` satisfies."""
+        return self._needs.get(module.map.address, [])
+
+    @cached_property
+    def _needs(self) -> dict[int, list[Module]]:
+        return who_needs(self.modules)
 
     @cached_property
     def by_map(self) -> dict[int, Module]:
@@ -134,57 +149,27 @@ def _why_no_main(problem: Problem) -> Problem:
     )
 
 
-class _Draft(NamedTuple):
-    """A module before it is known who needs it."""
-
-    map: LinkMap
-    namespace: int
-    path: str
-    name: str
-    image: Image | None
-    private: Private | None
-    soname: str | None
-    needed: tuple[str, ...] | None
-    problem: str | None
-
-
 def _describe(
     process: Process,
     maps: Sequence[tuple[LinkMap, int]],
     images: dict[int, Image | Problem],
     layout: Layout | None,
 ) -> tuple[Module, ...]:
-    drafts: list[_Draft] = []
+    modules: list[Module] = []
+    memory = process.memory
     for link_map, namespace in maps:
         found = images[link_map.address]
         problem, image = (str(found), None) if isinstance(found, Problem) else (None, found)
-        private = read_private(process.memory, layout, link_map.address) if layout else None
+        private = read_private(memory, layout, link_map.address) if layout else None
         if private is not None and private.real != link_map.address:
             private = None  # a proxy has nothing of its own
-        soname, needed = read_needed(process.memory, image)
         name = decode_path(link_map.l_name) if link_map.l_name is not None else "?"
-        path = _resolve_path(process, name, image, first=not drafts)
-        drafts.append(
-            _Draft(link_map, namespace, path, name, image, private, soname, needed, problem)
+        path = _resolve_path(process, name, image, first=not modules)
+        kind = _own_kind(process, image, private, first=not modules)
+        modules.append(
+            Module(link_map, namespace, path, name, kind, image, private, problem, memory)
         )
-    needed_by = _who_needs(process.memory, drafts)
-    complete = all(draft.needed is not None for draft in drafts)
-    return tuple(
-        Module(
-            draft.map,
-            draft.namespace,
-            draft.path,
-            draft.name,
-            _kind(process, draft, index, needed_by[index], complete),
-            draft.image,
-            draft.private,
-            draft.soname,
-            draft.needed,
-            needed_by[index],
-            draft.problem,
-        )
-        for index, draft in enumerate(drafts)
-    )
+    return _settle_kinds(modules)
 
 
 def _resolve_path(process: Process, name: str, image: Image | None, first: bool) -> str:
@@ -205,52 +190,35 @@ def _is_vdso(process: Process, image: Image) -> bool:
     return process.auxv.get(AT_SYSINFO_EHDR) == image.start
 
 
-def _who_needs(memory: Memory, modules: Sequence[_Draft]) -> list[tuple[int, ...]]:
-    """For each module the indices of those whose DT_NEEDED it satisfies.
-
-    A name means the module with that soname or file name; failing that, one that ld.so has
-    under that name in l_libname (glibc, elf/dl-load.c, _dl_name_match_p).
-    """
-    named: dict[tuple[int, str], int] = {}
-    for index, module in enumerate(modules):
-        for name in (module.soname, os.path.basename(module.path)):
-            if name:
-                named.setdefault((module.namespace, name), index)
-    wanted = {(m.namespace, name) for m in modules for name in m.needed or ()}
-    if wanted - named.keys():
-        for index, module in enumerate(modules):
-            for raw in read_names(memory, module.private) if module.private else ():
-                named.setdefault((module.namespace, decode_path(raw)), index)
-    found: list[list[int]] = [[] for _ in modules]
-    for index, module in enumerate(modules):
-        for name in dict.fromkeys(module.needed or ()):
-            target = named.get((module.namespace, name))
-            if target is not None and target != index:
-                found[target].append(index)
-    return [tuple(indices) for indices in found]
-
-
-def _kind(
-    process: Process, module: _Draft, index: int, needed_by: tuple[int, ...], complete: bool
-) -> str:
-    """How it came in. `complete` says whether `needed_by` is all, or some names are missing."""
-    image = module.image
-    if index == 0:
+def _own_kind(process: Process, image: Image | None, private: Private | None, first: bool) -> str:
+    """How a module came in, as far as it says so itself; otherwise ''."""
+    if first:
         return MAIN
     if image is not None and _is_vdso(process, image):
         return VDSO
     if image is not None and _is_linker(process, image):
         return LINKER
-    private = module.private
     if private is not None and private.type == LT_LOADED:
         # What dlopen itself is asked for has no loader (glibc, elf/dl-load.c, __RTLD_CALLMAP);
         # the open count changes later, and who needs it may have come later too.
         return NEEDED if private.loader else DLOPENED
-    if needed_by:
-        return NEEDED
-    if private is None:
-        return DLOPENED if complete else NEEDED
-    return PRELOADED if complete else NEEDED
+    return ""
+
+
+def _settle_kinds(modules: Sequence[Module]) -> tuple[Module, ...]:
+    """Tell what the program started with: needed or preloaded; in musl, dlopened as well."""
+    started = [m for m in modules if not (m.private and m.private.type == LT_LOADED)]
+    needs = who_needs(started)
+    complete = all(m.needed is not None for m in started)
+
+    def settle(module: Module) -> Module:
+        if module.kind:
+            return module
+        other = PRELOADED if module.private is not None else DLOPENED
+        needed = needs.get(module.map.address) or not complete
+        return replace(module, kind=NEEDED if needed else other)
+
+    return tuple(map(settle, modules))
 
 
 def _is_linker(process: Process, image: Image) -> bool:
@@ -270,4 +238,4 @@ def _unlisted(process: Process, modules: Sequence[Module]) -> tuple[Module, ...]
     except Problem:
         return ()
     link_map = LinkMap(0, image.bias, b"[vdso]", image.dynamic_address or 0, 0, 0)
-    return (Module(link_map, 0, "[vdso]", "[vdso]", VDSO, image, None, None, (), (), None),)
+    return (Module(link_map, 0, "[vdso]", "[vdso]", VDSO, image, None, None, process.memory),)
