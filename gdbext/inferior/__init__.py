@@ -33,7 +33,8 @@ from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread
 
 NO_PROCESS = "no process: run the program, attach to one, connect to a target or open a core first"
-_NATIVE_BLOCK = 1 << 13  # the fastest with 1,000 plugins: 64 KiB copies too much, 4 KiB asks too often
+# The fastest with 1,000 plugins: 64 KiB copies too much, 4 KiB asks too often.
+_NATIVE_BLOCK = 1 << 13
 _REMOTE_BLOCK = 1 << 12  # a remote packet holds about a page
 
 
