@@ -151,31 +151,27 @@ class Map:
 
     def _outside(self, address: int) -> Place:
         region = self._find_region(address)
-        if region is None and not self.process.regions():
-            return self._without_regions(address)
-        if region is None or region.flags == 0:
-            stack = self._stack_above(address)
-            if stack is not None:
-                return Place(address, "below-stack", thread=stack[0], region=stack[1])
         if region is None:
+            if not self.process.regions():
+                return self._without_regions(address)
+            above = self._next_region(address)
+            if above is not None and above.start - address <= _NEAR_STACK:
+                thread = self._stack_of(above)
+                if thread is not None:
+                    return Place(address, "below-stack", thread=thread, region=above)
             return Place(address, "unmapped")
         thread = self._stack_of(region)
         if thread is not None or region.path == "[stack]":
             return Place(address, "stack", thread=thread, region=region)
+        above = self._next_region(address)
+        if region.flags == 0 and above is not None and above.start == region.end:
+            thread = self._stack_of(above)  # a guard page
+            if thread is not None:
+                return Place(address, "below-stack", thread=thread, region=above)
         if self._is_heap(region):
             return Place(address, "heap", region=region)
         kind = "file" if region.path and region.path.startswith("/") else "anonymous"
         return Place(address, kind, region=region)
-
-    def _stack_above(self, address: int) -> tuple[Thread, Region] | None:
-        """The stack right above; a large frame may have stepped over its guard page."""
-        above = self._next_region(address)
-        if above is not None and above.flags == 0:
-            above = self._next_region(above.start)
-        if above is None or above.start - address > _NEAR_STACK:
-            return None
-        thread = self._stack_of(above)
-        return (thread, above) if thread else None
 
     def _without_regions(self, address: int) -> Place:
         """Where nobody lists the mappings, a stack is what is between SP and the stack's top."""

@@ -69,7 +69,6 @@ def test_places() -> None:
     kinds = {
         0: "null", 0xFFFF: "null", 0x900010: "heap", 0x910010: "file", 0x920000: "anonymous",
         0x930000: "unmapped", STACK + 0x1000: "stack", STACK - 8: "below-stack",
-        STACK - 0x1001: "below-stack", STACK - 0x200000: "unmapped",
         user.bias + 0x500: "module", (1 << 64) - 1: "unmapped",
         # 32 bytes below the thread pointer, 16 long
         STACK + 0x2000 - 32: "tls", STACK + 0x2000 - 17: "tls", STACK + 0x2000 - 16: "stack",
