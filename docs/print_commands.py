@@ -5,8 +5,7 @@ from __future__ import annotations
 import gdb
 
 from gdbext.commands import COMMANDS
-
-_SETTINGS = ("plug stop-on-segv", "plug stop-on-dlopen")
+from gdbext.settings import SETTINGS
 
 
 def _section(title: str, text: str) -> str:
@@ -18,6 +17,6 @@ def _help(topic: str) -> str:
 
 
 sections = [_section(command.name, _help(command.name)) for command in COMMANDS]
-sections += [_section(f"set {name}", _help(f"set {name}")) for name in _SETTINGS]
+sections += [_section(f"set {name}", _help(f"set {name}")) for name in SETTINGS]
 gdb.write("# Commands and settings\n\nMade from their own help by `make docs`.\n\n")
 gdb.write("\n".join(sections))

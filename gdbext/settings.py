@@ -11,6 +11,7 @@ import gdb
 last_signal: list[str] = []
 # Called when `set plug stop-on-dlopen` has a new value.
 dlopen_listeners: list[Callable[[], None]] = []
+SETTINGS = ("plug stop-on-segv", "plug stop-on-dlopen")
 _PREFIX_HELP = "Settings of gdbext, which explains dynamic linking. See: help plug-links"
 
 
@@ -20,12 +21,29 @@ class _SetPlug(gdb.Command):
     def __init__(self) -> None:
         super().__init__("set plug", gdb.COMMAND_DATA, prefix=True)
 
+    def invoke(self, argument: str, from_tty: bool) -> None:  # noqa: ARG002
+        """Alone it lists the settings; with a word that is none of them it fails."""
+        _refuse(argument, "set")
+        gdb.execute("help set plug")
+
 
 class _ShowPlug(gdb.Command):
     __doc__ = _PREFIX_HELP
 
     def __init__(self) -> None:
         super().__init__("show plug", gdb.COMMAND_DATA, prefix=True)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:  # noqa: ARG002
+        """Alone it shows every setting."""
+        _refuse(argument, "show")
+        for name in SETTINGS:
+            gdb.execute(f"show {name}")
+
+
+def _refuse(argument: str, verb: str) -> None:
+    if argument.strip():
+        known = ", ".join(name.partition(" ")[2] for name in SETTINGS)
+        raise gdb.GdbError(f"{verb} plug: no setting {argument.strip()!r}; there are: {known}")
 
 
 class StopOnSegv(gdb.Parameter):

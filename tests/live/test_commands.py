@@ -55,6 +55,13 @@ def test_settings_show_and_refuse(gdb: Callable[..., Gdb]) -> None:
     assert "no regular expression" in session.cmd("set plug stop-on-dlopen (")
     assert "'off'" in session.cmd("show plug stop-on-dlopen")
     assert "stop-on-dlopen" in session.cmd("help set plug")
+    assert session.cmd("show plug").splitlines() == [
+        session.cmd("show plug stop-on-segv"),
+        session.cmd("show plug stop-on-dlopen"),
+    ]
+    assert "stop-on-dlopen" in session.cmd("set plug")
+    for verb in ("set", "show"):
+        assert "no setting 'nonsense'" in session.cmd(f"{verb} plug nonsense")
 
 
 @pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
