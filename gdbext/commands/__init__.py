@@ -5,9 +5,10 @@ from __future__ import annotations
 from gdbext.commands.got import PlugGot
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.regs import PlugRegs
+from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.where import PlugWhere
 
-COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere)
+COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere, PlugSymbol)
 
 
 def register() -> None:

@@ -21,7 +21,8 @@ class Argument(NamedTuple):
     """One argument of a command: parser, help and completion all come from it.
 
     `name` starts with `-` for an option. `metavar` is the option's value, None for a switch.
-    `complete` is `module`, `expression`, `file`, or the words themselves, separated by spaces.
+    `complete` is `module`, `symbol`, `expression`, `file`, or the words themselves, separated by
+    spaces. An expression or a symbol is one argument, spaces and all.
     """
 
     name: str
@@ -37,10 +38,9 @@ _COMPLETERS = {
     "expression": gdb.COMPLETE_EXPRESSION,
     "file": gdb.COMPLETE_FILENAME,
 }
-# -json and -out FILE before or after an expression, which may itself hold quotes and dashes
-_OPTION = r"--?(?:json|out\s+(?:'[^']*'|\"[^\"]*\"|\S+))"
-_LEADING = re.compile(rf"{_OPTION}(?=\s|$)")
-_TRAILING = re.compile(rf"(?<=\s){_OPTION}\s*$")
+_WHOLE = ("expression", "symbol")
+_VALUE = r"\s+(?:'[^']*'|\"[^\"]*\"|\S+)"
+_MOST_CHOICES = 2000  # GDB itself stops at `set max-completions`, 200
 _COMPLETE_NONE = gdb.COMPLETE_NONE
 
 
@@ -99,10 +99,16 @@ class Command(gdb.Command, ABC):
 
     def _words(self, argument: str) -> list[str]:
         """The arguments as GDB splits them; an expression is one argument, spaces and all."""
-        if not any(a.complete == "expression" and a.name[0] != "-" for a in self.arguments):
+        if not any(a.complete in _WHOLE and a.name[0] != "-" for a in self.arguments):
             return gdb.string_to_argv(argument)
+        # Options stand before or after an expression, which may itself hold quotes and dashes.
+        names = "|".join(
+            a.name[1:] + (_VALUE if a.metavar else "") for a in self._all() if a.name[0] == "-"
+        )
+        leading = re.compile(rf"--?(?:{names})(?=\s|$)")
+        trailing = re.compile(rf"(?<=\s)--?(?:{names})\s*$")
         rest, options = argument.strip(), []
-        while match := _LEADING.match(rest) or _TRAILING.search(rest):
+        while match := leading.match(rest) or trailing.search(rest):
             rest = (rest[: match.start()] + rest[match.end() :]).strip()
             options += gdb.string_to_argv(match.group())
         # `--` keeps an expression that starts with a minus from being taken for an option.
@@ -148,7 +154,10 @@ class Command(gdb.Command, ABC):
             return _COMPLETE_NONE
         if target.complete in _COMPLETERS:
             return _COMPLETERS[target.complete]
-        choices = module_names() if target.complete == "module" else target.complete.split()
+        if target.complete == "symbol":
+            choices = symbol_names(current)
+        else:
+            choices = module_names() if target.complete == "module" else target.complete.split()
         return _matches(choices, current, word)
 
     def _all(self) -> tuple[Argument, ...]:
@@ -215,6 +224,33 @@ def module_names() -> list[str]:
     except Problem:
         return []  # nothing is loaded: nothing completes
     return [shown(os.path.basename(m.path)) for m in linker.modules]
+
+
+def symbol_names(start: str) -> list[str]:
+    """Some names of the modules' symbols that begin with `start`, as completion offers them."""
+    from gdbext.elf.problem import Problem
+    from gdbext.inferior import Inferior
+    from gdbext.linker.modules import read_linker
+    from gdbext.linker.references import names_with
+    from gdbext.render.printable import shown
+
+    found: set[str] = set()
+    try:
+        inferior = Inferior()
+        modules = read_linker(inferior).modules
+    except Problem:
+        return []
+    pattern = re.escape(start.encode("utf-8", "surrogateescape")) or b"[^\\0]"
+    for module in modules:
+        tables = inferior.tables.of(module)
+        try:
+            names = names_with(tables.symbols, pattern) if tables else ()
+            found.update(shown(name.decode("utf-8", "surrogateescape")) for name in names)
+        except Problem:
+            continue  # this module's names are not there
+        if len(found) > _MOST_CHOICES:
+            break
+    return list(found)
 
 
 def write(parts: Iterator[str], path: str | None) -> None:
