@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from gdbext.linker.modules import Linker, Module
 
 _SYMBOL = re.compile(r"(?P<name>[^@]+?)(?:@@?(?P<version>[^@]+))?")
+_MANY = 12  # slots that agree in all that is shown
 _BINDINGS = {0: "local", 1: "global", 2: "weak", 10: "unique"}
 _TYPES = {0: "notype", 1: "object", 2: "func", 5: "common", 6: "tls", 10: "ifunc"}
 
@@ -78,6 +78,7 @@ class PlugSymbol(Command):
         return document
 
     def text(self, facts: Explanation, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
+        from gdbext.findings.description import file_name
         from gdbext.findings.symbol import scope_name
         from gdbext.inferior.frames import demangle
         from gdbext.render.fit import wrapped
@@ -86,12 +87,12 @@ class PlugSymbol(Command):
         name = _name(facts)
         version = f"@{facts.wanted.version}" if facts.wanted.version else ""
         way = f"referred to by {facts.asked_by}" if facts.asked_by else "looked up as dlsym would"
-        yield printable(f"{name}{version} seen from {_file(facts.module)}, {way}")
+        yield printable(f"{name}{version} seen from {file_name(facts.module)}, {way}")
         if demangle(name) != name:
             yield f"  {printable(demangle(name))}"
         width = terminal_width()
         if facts.winner is not None:
-            place = f"{_file(facts.winner.module)} at {facts.winner.address:#x}"
+            place = f"{file_name(facts.winner.module)} at {facts.winner.address:#x}"
             yield from wrapped("  winner: ", printable(f"{place}, {facts.rule}"), width)
         else:
             why = facts.problem or "none; no module in its scopes defines it"
@@ -106,13 +107,14 @@ class PlugSymbol(Command):
 
 def _module(linker: Linker, wanted: str | None) -> Module:
     from gdbext.elf.problem import Problem
+    from gdbext.findings.description import file_name
     from gdbext.linker.selection import select_modules
 
     if wanted is None:
         return linker.modules[0]
     found = select_modules(linker, wanted)
     if len({m.path for m in found}) > 1:
-        names = ", ".join(_file(m) for m in found[:5])
+        names = ", ".join(file_name(m) for m in found[:5])
         raise Problem(f"{wanted!r} names several modules ({names}…); give more of the path")
     return found[0]
 
@@ -155,10 +157,6 @@ def _without_arguments(text: str) -> str:
 
 def _name(facts: Explanation) -> str:
     return facts.wanted.name.decode("utf-8", "surrogateescape")
-
-
-def _file(module: Module) -> str:
-    return os.path.basename(module.path) or module.path
 
 
 def _rows(facts: Explanation) -> Iterator[dict[str, Any]]:
@@ -209,11 +207,12 @@ def _bound(row: Bound) -> dict[str, Any]:
 
 
 def _candidates(candidates: list[Candidate]) -> Iterator[str]:
+    from gdbext.findings.description import file_name
     from gdbext.render.tables import table
 
     rows = [
         [
-            _file(c.module),
+            file_name(c.module),
             f"@{c.version}" if c.version else "-",
             f"skipped: {c.skipped}" if c.skipped else "wins",
         ]
@@ -223,21 +222,26 @@ def _candidates(candidates: list[Candidate]) -> Iterator[str]:
 
 
 def _bindings(facts: Explanation) -> Iterator[str]:
+    """The slots; those of many modules that agree are one row, and none of the others is."""
+    from gdbext.findings.description import file_name
+    from gdbext.render.printable import count
     from gdbext.render.tables import table
 
     if not facts.bound:
         yield "No slot refers to it."
         return
     yield "Bound now:"
-    rows = [
-        [
-            _file(b.module),
-            hex(b.slot.address),
-            f"@{b.slot.version}" if b.slot.version else "-",
-            b.slot.state or "?",
-            _file(b.slot.provider) if b.slot.provider else "-",
-            b.judgement.verdict,
-        ]
-        for b in facts.bound
-    ]
+    groups: dict[tuple[str, ...], list[Bound]] = {}
+    for b in facts.bound:
+        version = f"@{b.slot.version}" if b.slot.version else "-"
+        target = file_name(b.slot.provider) if b.slot.provider else "-"
+        key = version, b.slot.state or "?", target, b.judgement.verdict
+        groups.setdefault(key, []).append(b)
+    rows = []
+    for key, same in groups.items():
+        if len(same) > _MANY:
+            modules = len({b.module.map.address for b in same})
+            rows.append([count(modules, "module"), count(len(same), "slot"), *key])
+        else:
+            rows += [[file_name(b.module), hex(b.slot.address), *key] for b in same]
     yield from table(["module", "slot", "version", "state", "leads to", "verdict"], rows)

@@ -61,7 +61,7 @@ class Definers:
         if isinstance(table, GnuHash):
             rows = table.among(hashes.keys())
         elif isinstance(table, SysvHash):
-            rows = _rows(tables, table, hashes.keys())
+            rows = _rows(tables, hashes.keys())
         else:
             return
         symbols = tables.symbols
@@ -79,9 +79,18 @@ class Definers:
                     self._found[name].setdefault(module.map.address, []).append(index)
 
 
-def _rows(tables: Tables, table: SysvHash, wanted: Set[int]) -> list[tuple[int, int]]:
+def _rows(tables: Tables, wanted: Set[int]) -> list[tuple[int, int]]:
     """(GNU hash with its lowest bit set, index): DT_HASH itself keeps no hashes."""
     symbols = tables.symbols
-    reachable = (i for i in table.indices() if i < symbols.count) if table.buckets else ()
-    rows = ((gnu_hash(symbols.raw_name(i)) | 1, i) for i in reachable)
+    rows = ((gnu_hash(symbols.raw_name(i)) | 1, i) for i in hashed_symbols(tables))
     return [row for row in rows if row[0] in wanted]
+
+
+def hashed_symbols(tables: Tables) -> Sequence[int]:
+    """The .dynsym entries that a lookup can find."""
+    table, count = tables.hashes, tables.symbols.count
+    if isinstance(table, GnuHash):
+        return range(table.first, min(table.first + len(table.chains), count))
+    if isinstance(table, SysvHash) and table.buckets:
+        return [i for i in table.indices() if i < count]
+    return ()
