@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gdbext.linker.modules import Linker, Module
 
 _SYMBOL = re.compile(r"(?P<name>[^@]+?)(?:@@?(?P<version>[^@]+))?")
+_MOST_SCOPES = 4
 _MANY = 12  # slots that agree in all that is shown
 _BINDINGS = {0: "local", 1: "global", 2: "weak", 10: "unique"}
 _TYPES = {0: "notype", 1: "object", 2: "func", 5: "common", 6: "tls", 10: "ifunc"}
@@ -79,10 +80,9 @@ class PlugSymbol(Command):
 
     def text(self, facts: Explanation, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
         from gdbext.findings.description import file_name
-        from gdbext.findings.symbol import scope_name
         from gdbext.inferior.frames import demangle
         from gdbext.render.fit import wrapped
-        from gdbext.render.printable import count, printable
+        from gdbext.render.printable import printable
 
         name = _name(facts)
         version = f"@{facts.wanted.version}" if facts.wanted.version else ""
@@ -97,11 +97,7 @@ class PlugSymbol(Command):
         else:
             why = facts.problem or "none; no module in its scopes defines it"
             yield from wrapped("  winner: ", printable(why), width)
-        for number, scope in enumerate(facts.scopes, 1):
-            found = [c for c in facts.candidates if c.scope is scope]
-            title = scope_name(scope, facts.module)
-            yield printable(f"Scope {number}: {title}, {count(len(scope.modules), 'module')}")
-            yield from _candidates(found) if found else iter(["  (not defined here)"])
+        yield from _scopes(facts)
         yield from _bindings(facts)
 
 
@@ -206,6 +202,26 @@ def _bound(row: Bound) -> dict[str, Any]:
     }
 
 
+def _scopes(facts: Explanation) -> Iterator[str]:
+    """The scopes up to the one that decides, and those behind it that have the name too."""
+    from gdbext.findings.symbol import scope_name
+    from gdbext.render.printable import count, printable
+
+    decided, shown, more = False, 0, 0
+    for number, scope in enumerate(facts.scopes, 1):
+        found = [c for c in facts.candidates if c.scope is scope]
+        if decided and (not found or shown >= _MOST_SCOPES):
+            more += 1
+            continue
+        title = scope_name(scope, facts.module)
+        yield printable(f"Scope {number}: {title}, {count(len(scope.modules), 'module')}")
+        yield from _candidates(found) if found else ["  (not defined here)"]
+        shown += 1
+        decided = decided or any(not c.skipped for c in found)
+    if more:
+        yield f"{count(more, 'more scope')}, which the lookup does not reach"
+
+
 def _candidates(candidates: list[Candidate]) -> Iterator[str]:
     from gdbext.findings.description import file_name
     from gdbext.render.tables import table
@@ -231,7 +247,7 @@ def _bindings(facts: Explanation) -> Iterator[str]:
         yield "No slot refers to it."
         return
     yield "Bound now:"
-    groups: dict[tuple[str, ...], list[Bound]] = {}
+    groups: dict[tuple[str, str, str, str], list[Bound]] = {}
     for b in facts.bound:
         version = f"@{b.slot.version}" if b.slot.version else "-"
         target = file_name(b.slot.provider) if b.slot.provider else "-"

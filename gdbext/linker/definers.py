@@ -32,9 +32,10 @@ class Definers:
         self._found.update((name, {}) for name in wanted)
         if not wanted:
             return
-        hashes: dict[int, list[bytes]] = {}
+        hashes: dict[int, list[tuple[bytes, int]]] = {}
         for name in wanted:
-            hashes.setdefault(gnu_hash(name) | 1, []).append(name)
+            value = gnu_hash(name)
+            hashes.setdefault(value | 1, []).append((name, value))
         for module in self.linker.modules:
             tables = self.tables.of(module) if real(self.linker, module) is module else None
             if tables is None:
@@ -45,7 +46,7 @@ class Definers:
                 if len(wanted) <= _FEW:
                     self._probe(module, tables, wanted)
                 else:
-                    self._collect(module, tables, hashes)
+                    self._collect(module, tables, wanted, hashes)
             except Problem as problem:
                 self.unreadable[module.map.address] = str(problem)
 
@@ -55,35 +56,33 @@ class Definers:
             self.prepare((name,))
         return self._found[name]
 
-    def _collect(self, module: Module, tables: Tables, hashes: Mapping[int, list[bytes]]) -> None:
+    def _collect(
+        self,
+        module: Module,
+        tables: Tables,
+        wanted: Set[bytes],
+        hashes: Mapping[int, list[tuple[bytes, int]]],
+    ) -> None:
         found, address = self._found, module.map.address
-        table = tables.hashes
+        table, symbols = tables.hashes, tables.symbols
         if isinstance(table, GnuHash):
-            rows = table.among(hashes.keys())
-        elif isinstance(table, SysvHash):
-            rows = _rows(tables, hashes.keys())
-        else:
+            for masked, index in table.among(hashes.keys()):
+                for name, value in hashes[masked]:
+                    if index < symbols.count and symbols.is_named(index, name):
+                        if table.leads_to(value, index):
+                            found[name].setdefault(address, []).append(index)
+                        break
             return
-        symbols = tables.symbols
-        for value, index in rows:
-            for name in hashes[value]:
-                if index < symbols.count and symbols.is_named(index, name):
-                    if table.leads_to(name, index):
-                        found[name].setdefault(address, []).append(index)
-                    break
+        for index in hashed_symbols(tables):  # DT_HASH keeps no hashes
+            name = symbols.raw_name(index)
+            if name in wanted:
+                found[name].setdefault(address, []).append(index)
 
     def _probe(self, module: Module, tables: Tables, names: Set[bytes]) -> None:
         for name in names:
             for index in probe(tables.memory, tables.image, name):
                 if index < tables.symbols.count and tables.symbols.is_named(index, name):
                     self._found[name].setdefault(module.map.address, []).append(index)
-
-
-def _rows(tables: Tables, wanted: Set[int]) -> list[tuple[int, int]]:
-    """(GNU hash with its lowest bit set, index): DT_HASH itself keeps no hashes."""
-    symbols = tables.symbols
-    rows = ((gnu_hash(symbols.raw_name(i)) | 1, i) for i in hashed_symbols(tables))
-    return [row for row in rows if row[0] in wanted]
 
 
 def hashed_symbols(tables: Tables) -> Sequence[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import (
@@ -29,6 +29,8 @@ from gdbext.linker.tables import Tables, TableSet
 
 AGAIN, LATER = "it was met before", "an earlier one won"
 COPIED = "the program's own is what is copied to"
+_UNASKED = object()
+_ALONE = frozenset({MATCH, SOLE, BASE})  # enough for the only symbol of the name
 
 
 class Found(NamedTuple):
@@ -63,7 +65,7 @@ class Lookup:
     scopes: Scopes
     rules: Rules
     definers: Definers
-    _answers: dict[int, dict[Wanted, Found | None]] = field(default_factory=dict)
+    _answers: dict[int, dict[Wanted, Any]] = field(default_factory=dict)
 
     def resolve(self, module: Module, index: int, type_class: int) -> Found | None:
         """What the reference `index` of `module`'s .dynsym binds to, None if to nothing."""
@@ -104,10 +106,12 @@ class Lookup:
             wanted = wanted._replace(version=None, exact=False)
         weak: Found | None = None
         for scope in scopes:
-            answers = self._answers.setdefault(id(scope), {})
-            if wanted not in answers:
-                answers[wanted] = self._in_scope(scope, wanted)
-            found = answers[wanted]
+            answers = self._answers.get(id(scope))
+            if answers is None:
+                answers = self._answers[id(scope)] = {}
+            found = answers.get(wanted, _UNASKED)
+            if found is _UNASKED:
+                found = answers[wanted] = self._in_scope(scope, wanted)
             if found is not None:
                 if not self.rules.dynamic_weak or found.symbol.binding != STB_WEAK:
                     return self._unique(found, wanted)
@@ -139,20 +143,20 @@ class Lookup:
     def _definers_in(self, scope: Scope, name: bytes) -> list[Module]:
         """The modules of `scope` that have the name, in its order."""
         definers, positions = self.definers.of(name), scope.positions
-        if len(definers) < len(scope.modules):
-            places = sorted(positions[address] for address in definers if address in positions)
-            return [scope.modules[place] for place in places]
-        modules = enumerate(scope.modules)
-        return [
-            m for i, m in modules if m.map.address in definers and positions[m.map.address] == i
-        ]
+        if len(definers) <= len(positions):
+            places = [positions[address] for address in definers if address in positions]
+        else:
+            places = [place for address, place in positions.items() if address in definers]
+        if len(places) > 1:
+            places.sort()
+        return [scope.modules[place] for place in places]
 
     def _in_scope(self, scope: Scope, wanted: Wanted) -> Found | None:
         weak: Found | None = None
         for module in self._definers_in(scope, wanted.name):
             if self._is_skipped(module, wanted):
                 continue
-            index, _ = self._in_module(module, wanted)
+            index = self._chosen(module, wanted)
             if index is None:
                 continue
             found = self.found(module, index, scope)
@@ -174,10 +178,26 @@ class Lookup:
 
     def _check_readable(self, scope: Scope, end: int) -> None:
         """Raise Problem if a module whose symbols cannot be read stands before place `end`."""
+        if not self.definers.unreadable:
+            return
         for address, why in self.definers.unreadable.items():
             if scope.positions.get(address, end) < end:
                 path = self.linker.by_map[address].path
                 raise Problem(f"the symbols of {path} cannot be read: {why}")
+
+    def _chosen(self, module: Module, wanted: Wanted) -> int | None:
+        """The index that a module answers with; mostly it has one symbol of that name."""
+        indices = self.definers.of(wanted.name)[module.map.address]
+        if len(indices) > 1:
+            return self._in_module(module, wanted)[0]
+        index = indices[0]
+        tables = self.tables_of(module)
+        symbol, versions = tables.symbols.entry(index), tables.versions
+        versym = versions.indices[index] if index < len(versions.indices) else None
+        reason = self.rules.match(symbol, versym, versions.of(index), wanted)
+        if reason not in _ALONE or (not self.rules.musl and glibc_local(symbol)):
+            return None
+        return index
 
     def _in_module(
         self, module: Module, wanted: Wanted
