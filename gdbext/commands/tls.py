@@ -107,6 +107,7 @@ class PlugTls(Command):
 
     def text(self, facts: TlsFacts, args: argparse.Namespace) -> Iterator[str]:
         from gdbext.findings.tls import describe_room
+        from gdbext.linker.tls import NO_POINTER
         from gdbext.render.fit import wrapped
 
         if args.module:
@@ -114,6 +115,8 @@ class PlugTls(Command):
                 yield from _in_full(facts, row)
         else:
             yield from _table(facts)
+        if facts.selected and not facts.selected.thread_pointer:
+            yield f"Blocks: unknown: {NO_POINTER}"
         yield from wrapped("Static TLS: ", describe_room(facts.tls, facts.room), terminal_width())
         if args.threads:
             yield from _threads_text(facts)

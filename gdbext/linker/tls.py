@@ -235,10 +235,12 @@ def _used_at_start(tls: Tls, area: StaticTls, first: int) -> int | None:
     later = any(m.storage == STATIC and not m.at_start for m in tls.modules)
     if not later and area.used in area.starts and area.used == first:
         return first
-    place = libc_number(tls.memory, tls.linker, tls.tables, "__rseq_offset", 8) or 0
-    offset = place - (1 << 64) if place >> 63 else place
+    place = libc_number(tls.memory, tls.linker, tls.tables, "__rseq_offset", 8)
+    if place == 0:
+        return None  # not set: the program has a copy of it, or it is too early
+    offset = place - (1 << 64) if place and place >> 63 else place or 0
     reach = -offset if area.below else offset
-    if not first <= reach or not offset:
+    if reach < first:  # in the control block (2.35 to 2.40), or there is none
         return first if first in area.starts else None
     if area.below:
         return reach if reach in area.starts else None
