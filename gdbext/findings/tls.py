@@ -9,6 +9,8 @@ from gdbext.linker.tls import Room, Tls
 from gdbext.linker.tlsmodules import STATIC, TlsModule
 from gdbext.linker.tlsneeds import Asks
 
+_MOST_NEEDS = 12  # variables that are named; the document has all
+
 
 def signed(offset: int) -> str:
     """An offset from the thread pointer."""
@@ -38,12 +40,14 @@ def abbreviate_asks(asks: Asks) -> str:
 def describe_asks(asks: Asks) -> str:
     """What a module asks for, in full."""
     parts = ["DF_STATIC_TLS"] * asks.flag
-    for need in asks.needs:
+    for need in asks.needs[:_MOST_NEEDS]:
         what = need.symbol or "a variable of its own"
         owner = os.path.basename(need.owner.path) if need.owner else None
         where = f" in {owner}" if owner and need.owner is not asks.module else ""
         times = f" ({need.times} relocations)" if need.times > 1 else ""
         parts.append(f"{need.kind} of {what}{where}{times}")
+    if len(asks.needs) > _MOST_NEEDS:
+        parts.append(f"{len(asks.needs) - _MOST_NEEDS} more")
     if asks.descriptors:
         parts.append(f"{asks.descriptors} TLSDESC left dynamic")
     if asks.problem:

@@ -121,6 +121,19 @@ def with_surplus(area: StaticTls, variables: Variables, start: int) -> StaticTls
     return replace(area, surplus=words.pop()) if len(words) == 1 else area
 
 
+def planned_control(state: TlsState, surplus: int, start: int) -> int | None:
+    """The size of x86-64's struct pthread in a static program: what is left of the area's size
+    (glibc, csu/libc-tls.c, init_static_tls). `start` is `used` when the area was planned."""
+    if len(state.numbers) not in (4, 5):
+        return None
+    _, size, _, align = state.numbers[:4]
+    if not 16 <= align <= _MOST_ALIGN:
+        return None
+    control = size - -(-(start + surplus) // align) * align
+    fits = _SMALLEST_CONTROL <= control < _LARGEST_CONTROL and control % _CONTROL_ALIGN == 0
+    return control if fits else None
+
+
 def find_control(memory: Memory, pointer: int, state: TlsState) -> int | None:
     """The size of x86-64's struct pthread, by the main thread's own control block.
 

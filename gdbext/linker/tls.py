@@ -14,7 +14,13 @@ from gdbext.linker.dtv import Dtv, read_dtv
 from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import LINKER, Linker, Module
 from gdbext.linker.process import Process
-from gdbext.linker.statictls import StaticTls, find_control, find_static, with_surplus
+from gdbext.linker.statictls import (
+    StaticTls,
+    find_control,
+    find_static,
+    planned_control,
+    with_surplus,
+)
 from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread, TlsBlock
 from gdbext.linker.tlsmodules import STATIC, TlsModule, read_tls_modules
@@ -128,11 +134,10 @@ def read_tls(process: Process, arch: Arch, linker: Linker, tables: TableSet) -> 
     variables = state = None
     if linker.layout is not None:
         variables = _variables(memory, linker, tables)
-        state = (
-            find_state(memory, variables, modules)
-            if variables is not None
-            else _static_program(process, modules)
-        )
+        if variables is not None:
+            state = find_state(memory, variables, modules)
+        else:
+            variables, state = _static_program(process, modules)
     return Tls(memory, arch, linker, tables, tuple(modules), state, variables)
 
 
@@ -161,7 +166,9 @@ def _words(memory: Memory, tables: TableSet, module: Module, name: bytes) -> tup
     return ()
 
 
-def _static_program(process: Process, modules: Sequence[TlsModule]) -> TlsState | None:
+def _static_program(
+    process: Process, modules: Sequence[TlsModule]
+) -> tuple[Variables | None, TlsState | None]:
     """The same of a static program, which has them as variables of its own (.symtab)."""
 
     def number(name: str) -> int | None:
@@ -174,17 +181,19 @@ def _static_program(process: Process, modules: Sequence[TlsModule]) -> TlsState 
     largest, at = number("_dl_tls_max_dtv_idx"), number("_dl_tls_dtv_slotinfo_list")
     generation = number("_dl_tls_generation")
     if largest is None or not at or generation is None or largest > 1 << 20:
-        return None
+        return None, None
     slots = read_slots(process.memory, at, largest)
     names = ("_dl_tls_static_nelem", "_dl_tls_static_size", "_dl_tls_static_used",
              "_dl_tls_static_align", "_dl_tls_static_optional")  # fmt: skip
     numbers = tuple(n for n in map(number, names) if n is not None)
     if slots is None or len(numbers) != len(names):
-        return None
+        return None, None
     owners = {m.id: m.module.map.address for m in modules}
     if any(slot.map not in (0, owners.get(n)) for n, slot in slots.items()):
-        return None
-    return TlsState(largest, generation, slots, numbers)
+        return None, None
+    surplus = number("_dl_tls_static_surplus")
+    constants = (surplus,) if surplus is not None else ()
+    return Variables((), constants), TlsState(largest, generation, slots, numbers)
 
 
 class Room(NamedTuple):
@@ -203,14 +212,16 @@ def read_room(tls: Tls, threads: Iterable[Thread]) -> Room:
         return Room(None, None, NO_STATE)
     variables = tls.variables or Variables((), ())
     below = tls.arch.tls_below_pointer
+    first = max((m.end for m in tls.modules if m.at_start), default=0)
     control = _control(tls, tls.state, threads) if below else None
+    if below and control is None and not variables.words and variables.constants:
+        control = planned_control(tls.state, variables.constants[0], first)
     if below and control is None:
         return Room(None, None, NO_CONTROL)
     lowest = max((m.end for m in tls.modules), default=0)
     area = find_static(tls.state, variables, below, control or 0, lowest)
     if area is None:
         return Room(None, None, NO_STATIC)
-    first = max((m.end for m in tls.modules if m.at_start), default=0)
     area = with_surplus(area, variables, first)
     return Room(area, _used_at_start(tls, area, first), None)
 
