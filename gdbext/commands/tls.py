@@ -211,7 +211,8 @@ def _table(facts: TlsFacts) -> Iterator[str]:
     own = [row for row in facts.rows if row.tls is not None]
     place = f"; blocks of thread {facts.selected.number}" if facts.selected else ""
     others = len(facts.rows) - len(own)
-    more = f", {others} more that ask for static TLS" if others else ""
+    asking = "asks" if others == 1 else "ask"
+    more = f", {others} more {asking} for static TLS" if others else ""
     yield f"{count(len(own), 'module')} with TLS{more}{place}"
     if not facts.rows:
         return

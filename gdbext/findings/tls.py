@@ -60,7 +60,10 @@ def explain_static(tls: Tls, module: TlsModule) -> str:
     if module.storage != STATIC:
         return ""
     askers = tls.asked_by(module.module)
-    who = ", ".join(f"{os.path.basename(asker.path)} ({kind})" for kind, asker in askers)
+    who = ", ".join(
+        f"{'itself' if asker is module.module else os.path.basename(asker.path)} ({kind})"
+        for kind, asker in askers
+    )
     if module.at_start:
         return "it was loaded with the program" + (f"; also asked for by {who}" if who else "")
     return f"asked for by {who}" if who else "unknown: who asked for it is no longer loaded"

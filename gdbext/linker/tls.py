@@ -36,7 +36,7 @@ NOT_YET = "not allocated in this thread: it is when the thread first uses it"
 NO_STATE = "ld.so's variables about TLS were not found"
 NO_STATIC = "no words of ld.so's variables agree with the static blocks that are there"
 NO_CONTROL = "the size of the thread control block, which is part of it, is not known here"
-MUSL = "musl has none: what is dlopened never gets static TLS"
+MUSL = "musl keeps no room for more: what is dlopened never gets static TLS"
 
 
 class Block(NamedTuple):
