@@ -7,8 +7,8 @@ from typing import NamedTuple
 from gdbext.elf.arch import Arch
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_word, read_words
+from gdbext.linker.tlsmodules import MOST_IDS
 
-_MOST_IDS = 1 << 20
 _UNALLOCATED = (1 << 64) - 1  # glibc, TLS_DTV_UNALLOCATED
 
 
@@ -42,7 +42,7 @@ def read_dtv(memory: Memory, arch: Arch, pointer: int, largest: int, musl: bool)
             count = min(read_word(memory, at), largest)
             return Dtv(None, (0, *read_words(memory, at + 8, count)))
         length, _, generation, _ = read_words(memory, at - 16, 4)
-        if not 0 < length < _MOST_IDS:
+        if not 0 < length < 2 * MOST_IDS:
             return None
         words = read_words(memory, at, 2 * (min(length, largest) + 1))
     except Unreadable:

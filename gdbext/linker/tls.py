@@ -23,7 +23,7 @@ from gdbext.linker.statictls import (
 )
 from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread, TlsBlock
-from gdbext.linker.tlsmodules import STATIC, TlsModule, read_tls_modules
+from gdbext.linker.tlsmodules import MOST_IDS, STATIC, TlsModule, read_tls_modules
 from gdbext.linker.tlsneeds import Asks, Blocks, read_asks
 from gdbext.linker.tlsstate import Slot, TlsState, Variables, find_state, read_slots
 
@@ -180,7 +180,7 @@ def _static_program(
 
     largest, at = number("_dl_tls_max_dtv_idx"), number("_dl_tls_dtv_slotinfo_list")
     generation = number("_dl_tls_generation")
-    if largest is None or not at or generation is None or largest > 1 << 20:
+    if largest is None or not at or generation is None or largest >= MOST_IDS:
         return None, None
     slots = read_slots(process.memory, at, largest)
     names = ("_dl_tls_static_nelem", "_dl_tls_static_size", "_dl_tls_static_used",

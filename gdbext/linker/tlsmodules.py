@@ -17,6 +17,7 @@ STATIC, DYNAMIC, UNDECIDED = "static", "dynamic", "undecided"
 _FORCED_DYNAMIC = -1  # glibc, elf/dl-tls.h: FORCED_DYNAMIC_TLS_OFFSET
 _MUSL_WORDS = 128  # more than sizeof(struct dso) of any musl
 _LARGEST_STATIC = 1 << 31
+MOST_IDS = 1 << 16  # ids are given again, so that no id is larger than modules are loaded
 
 
 class TlsModule(NamedTuple):
@@ -67,7 +68,7 @@ def _describe(
     align = max(segment.align, 1)
     return TlsModule(
         module,
-        number or None,
+        number if 0 < number < MOST_IDS else None,
         segment.memsz,
         segment.filesz,
         align,
@@ -127,7 +128,7 @@ def _places(module: Module, segment: Segment, words: Sequence[int]) -> list[int]
         for at in range(1, len(words) - 5)
         if tuple(words[at : at + 4]) == wanted
         and words[at + 4] < _LARGEST_STATIC
-        and 0 < words[at + 5] < 1 << 20
+        and 0 < words[at + 5] < MOST_IDS
     ]
 
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_words
-from gdbext.linker.tlsmodules import TlsModule
+from gdbext.linker.tlsmodules import MOST_IDS, TlsModule
 
-_MOST_IDS = 1 << 20
+_MOST_TRIES = 16  # lists that are read whole, of a damaged process
 _MOST_LISTS = 4096
 _NUMBERS = 8  # at most so many words stand between the list of slots and the initial DTV
 _LARGEST_NUMBER = 1 << 32  # sizes are smaller, pointers are larger
@@ -27,6 +27,9 @@ class Slot(NamedTuple):
 
     generation: int
     map: int
+
+
+_NONE = Slot(0, 0)
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,22 @@ def find_state(
     """Find the list of slots in `_rtld_global`; None when no word of it is that list."""
     words = variables.words
     owners = {m.id: m.module.map.address for m in modules if m.id is not None}
-    largest = max(owners, default=0)
-    if not largest:
+    if not owners:
         return None
+    tries = 0
     for index in range(1, len(words) - 3):
-        if words[index] < _LARGEST_NUMBER or not largest <= words[index - 1] < _MOST_IDS:
+        if words[index] < _LARGEST_NUMBER or not max(owners) <= words[index - 1] < MOST_IDS:
             continue
+        # what came first is neither on its way in nor out
+        oldest = read_slots(memory, words[index], min(owners))
+        if oldest is None or oldest.get(min(owners), _NONE).map != owners[min(owners)]:
+            continue
+        tries += 1
         slots = read_slots(memory, words[index], words[index - 1])
         if slots is None or not _are_slots(slots, owners):
             continue
         state = _with_numbers(words, index, slots)
-        if state is not None:
+        if state is not None or tries > _MOST_TRIES:
             return state
     return None
 
@@ -97,7 +105,7 @@ def read_slots(memory: Memory, address: int, largest: int) -> dict[int, Slot] | 
         seen.add(address)
         try:
             length, following = read_words(memory, address, 2)
-            if not 0 < length < _MOST_IDS:
+            if not 0 < length < MOST_IDS:
                 return None
             count = min(length, largest + 1 - first)
             entries = read_words(memory, address + 16, 2 * count)
