@@ -89,6 +89,17 @@ $(call lib,tls,libtlsdesc.so,var.c,-DMODEL=desc -DSTART=300 -ftls-model=global-d
 $(call lib,tls,libtlsld.so,local.c,-ftls-model=local-dynamic $(TRADITIONAL_$(CPU)))
 $(call exe,tls,host,host.c,,libtlsie.so)
 
+# tlsids: TLS that comes and goes, by __tls_get_addr
+$(call exe,tlsids,host,host.c)
+$(call lib,tlsids,libone.so,library.c,-DSIZE=48 -ftls-model=global-dynamic $(TRADITIONAL_$(CPU)))
+$(call lib,tlsids,libtwo.so,library.c,-DSIZE=5000 -ftls-model=global-dynamic $(TRADITIONAL_$(CPU)))
+
+# tlsroom: musl has no room for more static TLS
+ifneq ($(glibc),)
+$(call exe,tlsroom,host,host.c)
+$(call lib,tlsroom,libprobe.so,probe.c,-ftls-model=initial-exec)
+endif
+
 # relro: one source, four ways to link it
 $(call exe,relro,host,host.c)
 $(call lib,relro,libfull.so,calls.c,-Wl$(comma)-z$(comma)now)

@@ -7,9 +7,18 @@ from gdbext.commands.got import PlugGot
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.symbol import PlugSymbol
+from gdbext.commands.tls import PlugTls
 from gdbext.commands.where import PlugWhere
 
-COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere, PlugSymbol, PlugConflicts)
+COMMANDS = (
+    PlugLinks,
+    PlugGot,
+    PlugRegs,
+    PlugWhere,
+    PlugSymbol,
+    PlugConflicts,
+    PlugTls,
+)
 
 
 def register() -> None:
