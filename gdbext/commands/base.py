@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TextIO
 
 import gdb
 
+from gdbext.commands.completion import matches, module_names, symbol_names
+
 if TYPE_CHECKING:
     import argparse
 
@@ -40,7 +42,6 @@ _COMPLETERS = {
 }
 _WHOLE = ("expression", "symbol")
 _VALUE = r"\s+(?:'[^']*'|\"[^\"]*\"|\S+)"
-_MOST_CHOICES = 2000  # GDB itself stops at `set max-completions`, 200
 _COMPLETE_NONE = gdb.COMPLETE_NONE
 
 
@@ -148,7 +149,7 @@ class Command(gdb.Command, ABC):
         if option is None and current.startswith("-"):
             names = [a.name for a in self._all() if a.name.startswith("-")]
             dashes = "-" if current.startswith("--") else ""
-            return _matches([dashes + n for n in names], current, word)
+            return matches([dashes + n for n in names], current, word)
         target = option or next((a for a in self._all() if not a.name.startswith("-")), None)
         if target is None:
             return _COMPLETE_NONE
@@ -158,7 +159,7 @@ class Command(gdb.Command, ABC):
             choices = symbol_names(current)
         else:
             choices = module_names() if target.complete == "module" else target.complete.split()
-        return _matches(choices, current, word)
+        return matches(choices, current, word)
 
     def _all(self) -> tuple[Argument, ...]:
         return (*self.arguments, JSON, OUT)
@@ -189,15 +190,6 @@ def _same(name: str, word: str) -> bool:
     return word in (name, "-" + name)
 
 
-def _matches(choices: Sequence[str], current: str, word: str) -> list[str]:
-    """What can complete `current`, cut to what GDB takes for the last word.
-
-    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone.
-    """
-    skip = len(current) - len(word)
-    return sorted({c[skip:] for c in choices if c.startswith(current)})
-
-
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """No garbage collection for a while: a quarter of the time goes into it with 29,000 slots."""
@@ -210,47 +202,6 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
-
-
-def module_names() -> list[str]:
-    """The names of the loaded modules, as completion offers them: the last part of the path."""
-    from gdbext.elf.problem import Problem
-    from gdbext.inferior import Inferior
-    from gdbext.linker.modules import read_linker
-    from gdbext.render.printable import shown
-
-    try:
-        linker = read_linker(Inferior())
-    except Problem:
-        return []  # nothing is loaded: nothing completes
-    return [shown(os.path.basename(m.path)) for m in linker.modules]
-
-
-def symbol_names(start: str) -> list[str]:
-    """Some names of the modules' symbols that begin with `start`, as completion offers them."""
-    from gdbext.elf.problem import Problem
-    from gdbext.inferior import Inferior
-    from gdbext.linker.modules import read_linker
-    from gdbext.linker.references import names_with
-    from gdbext.render.printable import shown
-
-    found: set[str] = set()
-    try:
-        inferior = Inferior()
-        modules = read_linker(inferior).modules
-    except Problem:
-        return []
-    pattern = re.escape(start.encode("utf-8", "surrogateescape")) or b"[^\\0]"
-    for module in modules:
-        tables = inferior.tables.of(module)
-        try:
-            names = names_with(tables.symbols, pattern) if tables else ()
-            found.update(shown(name.decode("utf-8", "surrogateescape")) for name in names)
-        except Problem:
-            continue  # this module's names are not there
-        if len(found) > _MOST_CHOICES:
-            break
-    return list(found)
 
 
 def write(parts: Iterator[str], path: str | None) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdbext.commands.base import Argument, Command, terminal_width
+from gdbext.commands.slots import hexadecimal, short_type, symbol_text, target_text
 
 if TYPE_CHECKING:
     import argparse
@@ -196,7 +195,7 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
         return
     headers = ["slot", "type", "state", "symbol", "leads to"]
     rows = [
-        [hex(s.address), _short(s.type), s.state or "?", _symbol(s), _target(s)]
+        [hex(s.address), short_type(s.type), s.state or "?", symbol_text(s), target_text(s)]
         for s in module.slots
     ]
     if any(j.verdict != "ok" for j in judged.judgements):
@@ -206,7 +205,7 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
     if terminal_width() >= _WIDE:
         headers.insert(2, "value")
         for row, slot in zip(rows, module.slots):
-            row.insert(2, _hex(slot.value))
+            row.insert(2, hexadecimal(slot.value))
     yield from table(headers, rows, quick=quick)
     yield from _reasons(judged)
 
@@ -222,7 +221,7 @@ def _reasons(judged: JudgedModule) -> Iterator[str]:
             key = judgement.verdict, judgement.reason or "for no reason that is known"
             groups.setdefault(key, []).append(slot)
     for (verdict, reason), slots in groups.items():
-        which = _symbol(slots[0]) if len(slots) == 1 else count(len(slots), "slot")
+        which = symbol_text(slots[0]) if len(slots) == 1 else count(len(slots), "slot")
         head = f"  {verdict}: {printable(which)}: "
         yield from wrapped(head, printable(reason), terminal_width())
 
@@ -255,60 +254,3 @@ def _summary(modules: list[JudgedModule]) -> str:
     judgements = list(chain.from_iterable(m.judgements for m in modules))
     text = f"{count(len(judgements), 'slot')} in {count(len(modules), 'module')}"
     return f"{text}: {_verdicts(judgements)}" if judgements else text
-
-
-@lru_cache(maxsize=64)
-def _short(type_name: str) -> str:
-    return type_name.split("_", 3 if type_name.startswith("R_X86_64_") else 2)[-1]
-
-
-def _hex(value: int | None) -> str:
-    return "?" if value is None else hex(value)
-
-
-def _symbol(slot: Slot) -> str:
-    if slot.symbol is None:
-        return "-"
-    return f"{slot.symbol}@{slot.version}" if slot.version else slot.symbol
-
-
-def _target(slot: Slot) -> str:
-    if slot.provider is None:
-        if slot.state == "lazy":
-            return "its own PLT"
-        return slot.reason or "-"
-    module = _file_name(slot.provider.path)
-    if _is_tls(slot.kind):
-        return f"{module} TLS{_tls_place(slot)}"
-    if slot.definition is not None:
-        return f"{module} {slot.definition}"
-    if slot.value is None:
-        return module
-    return f"{module}+{slot.value - slot.provider.bias:#x}"
-
-
-@lru_cache(maxsize=4096)
-def _file_name(path: str) -> str:
-    return os.path.basename(path) or path
-
-
-@lru_cache(maxsize=16)
-def _is_tls(kind: str) -> bool:
-    from gdbext.linker.tlsslots import TLS_KINDS
-
-    return kind in TLS_KINDS
-
-
-def _tls_place(slot: Slot) -> str:
-    """The variable in its module's TLS block: by name, else by offset where the value has it."""
-    from gdbext.elf.arch import TPOFF
-
-    if slot.definition is not None:
-        return f" {slot.definition}"
-    private = slot.provider.private if slot.provider else None
-    if slot.kind != TPOFF or slot.value is None or private is None or not private.tls_offset:
-        return ""
-    # The block starts below the thread pointer on x86-64, above it on ARM64.
-    below = slot.value >> 63
-    start = (1 << 64) - private.tls_offset if below else private.tls_offset
-    return f"+{slot.value - start:#x}"

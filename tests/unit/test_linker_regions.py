@@ -10,7 +10,7 @@ import pytest
 
 from gdbext.elf.core import open_core
 from gdbext.linker.process import Region
-from gdbext.linker.regions import region_finder, core_regions, os_device, parse_maps
+from gdbext.linker.regions import core_regions, os_device, parse_maps, region_finder
 from tests import oracles
 from tests.unit.crafted import NT_FILE, file_note, make_core, note
 
