@@ -18,6 +18,7 @@ from tests.references import Key, dynamic_symbols, eager_classes, lookup_class, 
 
 Document = dict[str, Any]
 File = tuple[int, str]  # (namespace, l_name), as ld.so has them; the program's name is argv[0]
+Found = dict[File, dict[Key, list[File]]]  # who bound what to whom, each in the log's order
 
 # ---------------------------------------------------------------------------------- the log
 
@@ -37,34 +38,39 @@ START_OF_RECORD = re.compile(r"(?:^|(?<='))[ ]*(\d+):\t", re.MULTILINE)
 class Bindings:
     """What ld.so bound, in its order, for every object that is still loaded."""
 
-    found: dict[File, dict[Key, list[File]]]
-    lines: int  # of the whole log
+    found: Found
+    # By other processes in the same log. A child of vfork binds its parent's slots, one of fork
+    # its own; the log does not tell them apart.
+    others: Found
+    lines: int  # of the whole log, without those of others
     protected: int  # of these, those of protected symbols
     unloaded: int  # of these, those by objects that are gone
 
 
 def parse_bindings(text: str, pids: Collection[int] | None = None) -> Bindings:
-    """What LD_DEBUG=bindings,files wrote; of forked processes only what PIDS wrote.
+    """What LD_DEBUG=bindings,files wrote; of several processes PIDS are the ones to judge.
 
     What an object bound is forgotten when it is unloaded: the same path may be loaded again."""
-    found: dict[File, dict[Key, list[File]]] = {}
+    found: Found = {}
+    others: Found = {}
     lines = protected = unloaded = 0
     records = iter(START_OF_RECORD.split(text)[1:])
     for pid, record in zip(records, records):
-        if pids is not None and int(pid) not in pids:
-            continue
+        own = pids is None or int(pid) in pids
         if record.startswith("binding file "):
             match = BINDING.match(record)
             assert match, f"no line of LD_DEBUG=bindings: {record!r}"
-            lines += 1
-            protected += match["how"] == "protected"
-            bound = found.setdefault((int(match["namespace"]), match["file"]), {})
+            lines += own
+            protected += own and match["how"] == "protected"
+            bound = (found if own else others).setdefault(
+                (int(match["namespace"]), match["file"]), {}
+            )
             target = int(match["into"]), match["target"]
             bound.setdefault((match["symbol"], match["version"] or ""), []).append(target)
-        elif (gone := UNLOADED.search(record)) is not None:
+        elif own and (gone := UNLOADED.search(record)) is not None:
             lost = found.pop((int(gone["namespace"]), gone["file"]), {})
             unloaded += sum(map(len, lost.values()))
-    return Bindings(found, lines, protected, unloaded)
+    return Bindings(found, others, lines, protected, unloaded)
 
 
 def read_bindings(output: Path, pids: Collection[int] | None = None) -> Bindings:
@@ -125,13 +131,19 @@ class _Judge:
             (index, m["name"]): path for (index, path), m in self.modules.items()
         }
         self.main: str = links["namespaces"][0]["modules"][0]["path"]
-        self.bound: dict[File, dict[Key, list[str]]] = {}  # by (namespace, path)
-        for (namespace, name), symbols in log.found.items():
-            keys = self.bound.setdefault((namespace, self.path((namespace, name))), {})
+        self.bound = self.by_path(log.found)
+        self.others = self.by_path(log.others)
+        self.result = Judgement(log.lines, log.unloaded)
+
+    def by_path(self, found: Found) -> dict[File, dict[Key, list[str]]]:
+        """The same with paths instead of names."""
+        bound: dict[File, dict[Key, list[str]]] = {}
+        for (namespace, name), symbols in found.items():
+            keys = bound.setdefault((namespace, self.path((namespace, name))), {})
             for (symbol, version), targets in symbols.items():
                 paths = keys.setdefault((shown(symbol), shown(version)), [])
                 paths += map(self.path, targets)
-        self.result = Judgement(log.lines, log.unloaded)
+        return bound
 
     def path(self, file: File) -> str:
         """Only the program's name is none of the chain's: it is argv[0], which it may rewrite."""
@@ -165,6 +177,10 @@ class _Judge:
             self.result.unlogged["that are lazy"] += 1
             return
         wanted: set[str | None]
+        if not winners and "JUMP_SLO" in slot["type"]:
+            winners = self.others.get(here, {}).get(key)
+            if winners:
+                self.result.unlogged["that another process bound (vfork)"] += 1
         if winners:
             wanted = set(winners)
             if len(wanted) > 1:
