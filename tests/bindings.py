@@ -25,12 +25,15 @@ Found = dict[File, dict[Key, list[File]]]  # who bound what to whom, each in the
 # glibc, elf/dl-lookup.c, _dl_debug_bindings: one text since 2.2, the version by a second call.
 BINDING = re.compile(
     r"binding file (?P<file>.*?) \[(?P<namespace>\d+)\] to (?P<target>.*?) \[(?P<into>\d+)\]: "
-    r"(?P<how>normal|protected) symbol `(?P<symbol>.*?)'(?: \[(?P<version>[^\n]*)\])?\n?\Z",
+    r"(?P<how>normal|protected) symbol `(?P<symbol>.*?)'(?: \[(?P<version>[^\n]*)\])?"
+    r"(?P<more>\n .*)?\n*\Z",
     re.DOTALL,  # a path can hold a newline
 )
 # elf/dl-close.c, _dl_close_worker (files); it is said of what a failed dlopen mapped as well.
 UNLOADED = re.compile(r"file=(?P<file>.*?) \[(?P<namespace>\d+)\];  destroying link map", re.DOTALL)
-# Two threads' words can meet in one line: the first one's version is then a line of its own.
+# The version is written by a second call: where two threads or processes write at once, it can
+# stand at the end of somebody else's line. Such a line is torn: its version is not known.
+ANY = "*"
 START_OF_RECORD = re.compile(r"(?:^|(?<='))[ ]*(\d+):\t", re.MULTILINE)
 
 
@@ -39,8 +42,8 @@ class Bindings:
     """What ld.so bound, in its order, for every object that is still loaded."""
 
     found: Found
-    # By other processes in the same log. A child of vfork binds its parent's slots, one of fork
-    # its own; the log does not tell them apart.
+    # By other processes in the same log: a child of vfork binds its parent's slots, one of fork
+    # its own, and the log does not tell them apart. Version ANY: of torn lines.
     others: Found
     lines: int  # of the whole log, without those of others
     protected: int  # of these, those of protected symbols
@@ -54,19 +57,23 @@ def parse_bindings(text: str, pids: Collection[int] | None = None) -> Bindings:
     found: Found = {}
     others: Found = {}
     lines = protected = unloaded = 0
+    torn = False
     records = iter(START_OF_RECORD.split(text)[1:])
     for pid, record in zip(records, records):
         own = pids is None or int(pid) in pids
+        torn_before, torn = torn, not record.endswith("\n")
         if record.startswith("binding file "):
             match = BINDING.match(record)
             assert match, f"no line of LD_DEBUG=bindings: {record!r}"
             lines += own
             protected += own and match["how"] == "protected"
-            bound = (found if own else others).setdefault(
-                (int(match["namespace"]), match["file"]), {}
+            known = not (torn or torn_before or match["more"])
+            into = found if own and known else others
+            bound = into.setdefault((int(match["namespace"]), match["file"]), {})
+            version = (match["version"] or "") if known else ANY
+            bound.setdefault((match["symbol"], version), []).append(
+                (int(match["into"]), match["target"])
             )
-            target = int(match["into"]), match["target"]
-            bound.setdefault((match["symbol"], match["version"] or ""), []).append(target)
         elif own and (gone := UNLOADED.search(record)) is not None:
             lost = found.pop((int(gone["namespace"]), gone["file"]), {})
             unloaded += sum(map(len, lost.values()))
@@ -177,10 +184,13 @@ class _Judge:
             self.result.unlogged["that are lazy"] += 1
             return
         wanted: set[str | None]
-        if not winners and "JUMP_SLO" in slot["type"]:
-            winners = self.others.get(here, {}).get(key)
+        if not winners:
+            others = self.others.get(here, {})
+            winners = others.get((key[0], ANY))
+            if "JUMP_SLO" in slot["type"]:
+                winners = others.get(key) or winners
             if winners:
-                self.result.unlogged["that another process bound (vfork)"] += 1
+                self.result.unlogged["that another process bound (vfork) or a torn line"] += 1
         if winners:
             wanted = set(winners)
             if len(wanted) > 1:

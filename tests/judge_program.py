@@ -125,7 +125,8 @@ def serving(command: Sequence[str], folder: Path, env: dict[str, str]) -> Iterat
             time.sleep(0.1)
         yield server.pid
     finally:
-        for pid in reversed(list(children(server.pid)) if server.poll() is None else []):
+        # The parent first: it would start new ones.
+        for pid in list(children(server.pid)) if server.poll() is None else []:
             subprocess.run(["kill", "-KILL", str(pid)], capture_output=True)
         server.wait()
 
