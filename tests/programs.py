@@ -80,11 +80,13 @@ MARKER = re.compile(rb"/\* break: ([\w-]+) \*/")
 
 
 def sources(scenario: str) -> list[Path]:
-    """The sources of SCENARIO; a lone plugin.c runs in common/host.c."""
+    """The sources of SCENARIO; without a program of its own it runs in one of common/."""
     folder = TESTPROGS / scenario
     own = [*folder.glob("*.c"), *folder.glob("*.cpp")]
     if [path.name for path in own] == ["plugin.c"]:
         own.append(TESTPROGS / "common" / "host.c")
+    elif not any(b"int main(" in path.read_bytes() for path in own):
+        own.append(TESTPROGS / "common" / "opener.c")
     return sorted(own)
 
 
