@@ -47,6 +47,7 @@ class Slot(NamedTuple):
     provider: Module | None
     definition: Definition | None
     reason: str | None
+    relocation: Relocation
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class _Reader:
                     provider,
                     definition,
                     reason,
+                    relocation,
                 )
             )
         return slots

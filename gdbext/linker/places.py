@@ -12,9 +12,9 @@ from gdbext.elf.image import PF_X, Segment
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
 from gdbext.linker.got import Slot, read_slots
-from gdbext.linker.links import region_finder
 from gdbext.linker.modules import VDSO, Linker, Module
 from gdbext.linker.process import AT_EXECFN, Process, Region
+from gdbext.linker.regions import region_finder
 from gdbext.linker.tables import Definition, TableSet
 from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks, tls_blocks
 
