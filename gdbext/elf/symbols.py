@@ -90,6 +90,11 @@ class SymbolTable:
         """Entry `index`, which must be smaller than `count`."""
         return Symbol(*_SYMBOL.unpack_from(self.data, index * SYMBOL_SIZE))
 
+    def binding_and_visibility(self, index: int) -> tuple[int, int]:
+        """STB_* and STV_* of entry `index`."""
+        at = index * SYMBOL_SIZE
+        return self.data[at + 4] >> 4, self.data[at + 5] & 3
+
     def name(self, index: int) -> str:
         """The name of entry `index`; a damaged index or offset gives ''."""
         if not 0 <= index < self.count:

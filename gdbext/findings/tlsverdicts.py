@@ -35,7 +35,7 @@ def judge_tls(
     private = target.private
     offset = slot.relocation.addend
     if answer is not None:
-        offset += lookup.tables_of(target).symbols.entry(answer.number).value
+        offset += answer.symbol.value
     if slot.kind == DTPOFF:
         return _compare(slot.value, offset, target)
     if private is None or private.tls_modid is None or private.tls_offset is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -52,6 +52,7 @@ class Judge:
     memory: Memory
     arch: Arch
     lookup: Lookup
+    _fine: dict[int, Judgement] = field(default_factory=dict)
 
     def judge(self, modules: Sequence[ModuleSlots]) -> list[list[Judgement]]:
         """A judgement for each slot of each of `modules`, in their order."""
@@ -119,8 +120,8 @@ class Judge:
         return self._defined(module, slot, answer)
 
     def _is_weak(self, module: Module, slot: Slot) -> bool:
-        tables = self.lookup.tables_of(module)
-        return tables.symbols.entry(slot.relocation.symbol).binding == STB_WEAK
+        symbols = self.lookup.tables_of(module).symbols
+        return symbols.binding_and_visibility(slot.relocation.symbol)[0] == STB_WEAK
 
     def _undefined(self, module: Module, slot: Slot) -> Judgement:
         """A slot without a symbol, or with one that nobody defines."""
@@ -136,22 +137,26 @@ class Judge:
         return self._mismatch(module, slot, None, "ld.so's lookup finds no definition")
 
     def _defined(self, module: Module, slot: Slot, found: Found) -> Judgement:
-        tables = self.lookup.tables_of(found.module)
-        symbol = tables.symbols.entry(found.number)
-        address = self.lookup.address(found)
         value = (slot.value or 0) - slot.relocation.addend & _MASK
+        symbol = found.symbol
         if symbol.info & 15 == STT_GNU_IFUNC and symbol.shndx:
             if slot.value:
-                return self._ifunc(slot, found.module, address, symbol.size)
-        elif value == address:
-            return Judgement(OK, found.module, None)
-        name = tables.symbols.name(found.number)
-        lookup = f"ld.so's lookup leads to {found.module.path} {name}"
+                return self._ifunc(slot, found.module, found.address, symbol.size)
+        elif value == found.address:
+            return self._right(found.module)
+        lookup = f"ld.so's lookup leads to {found.module.path}"
         if self._came_later(module, slot, found, value):
             return Judgement(
                 STALE, found.module, f"{lookup}, which came into scope after this was bound"
             )
         return self._mismatch(module, slot, found.module, lookup)
+
+    def _right(self, expected: Module) -> Judgement:
+        """`ok`, the same object for each slot that leads to one module."""
+        key = expected.map.address
+        if key not in self._fine:
+            self._fine[key] = Judgement(OK, expected, None)
+        return self._fine[key]
 
     def _mismatch(self, module: Module, slot: Slot, expected: Module | None, why: str) -> Judgement:
         if slot.kind == ABSOLUTE and not _in_relro(module, slot):
@@ -172,12 +177,11 @@ class Judge:
             return False
         if value == 0:
             return self._is_weak(module, slot)
-        _, wanted = self.lookup.reference(
-            module, slot.relocation.symbol, PLT if slot.kind in PLT_KINDS else DATA
-        )
+        type_class = PLT if slot.kind in PLT_KINDS else DATA
+        wanted = self.lookup.wanted(module, slot.relocation.symbol, type_class)
         for one in self.lookup.candidates(self.lookup.scopes.of(module), wanted):
             if one.skipped in ("", LATER, AGAIN):
-                if self.lookup.address(Found(one.module, one.number, None)) == value:
+                if self.lookup.found(one.module, one.number).address == value:
                     return True
                 if not _was_dlopened(one.module):
                     return False

@@ -32,10 +32,15 @@ COPIED = "the program's own is what is copied to"
 
 
 class Found(NamedTuple):
-    """A definition: entry `number` of `module`'s .dynsym, met in `scope` (None: no search)."""
+    """A definition: entry `number` of `module`'s .dynsym, which is `symbol`, at `address`.
+
+    `scope` is the list in which it was met, None where there was no search.
+    """
 
     module: Module
     number: int
+    symbol: Symbol
+    address: int
     scope: Scope | None
 
 
@@ -58,35 +63,40 @@ class Lookup:
     scopes: Scopes
     rules: Rules
     definers: Definers
-    _answers: dict[tuple[int, Wanted], Found | None] = field(default_factory=dict)
+    _answers: dict[int, dict[Wanted, Found | None]] = field(default_factory=dict)
 
     def resolve(self, module: Module, index: int, type_class: int) -> Found | None:
         """What the reference `index` of `module`'s .dynsym binds to, None if to nothing."""
-        symbol, wanted = self.reference(module, index, type_class)
-        if symbol.binding == STB_LOCAL:
-            return Found(module, index, None)
+        symbols = self.tables_of(module).symbols
+        if index >= symbols.count:
+            raise Problem(f"damaged relocation: there is no symbol {index}")
+        binding, visibility = symbols.binding_and_visibility(index)
+        if binding == STB_LOCAL:
+            return self.found(module, index)
+        wanted = self.wanted(module, index, type_class)
         if self.rules.musl:
             return self.search(self.scopes.of(module), wanted)
-        if symbol.visibility not in (STV_DEFAULT, STV_PROTECTED):
-            return Found(module, index, None)
+        if visibility == STV_DEFAULT:
+            return self.search(self.scopes.of(module), wanted)
+        own = self.found(real(self.linker, module), index)
+        if visibility != STV_PROTECTED:
+            return own
         scopes = self.scopes.of(module)
         found = self.search(scopes, wanted)
-        if symbol.visibility == STV_PROTECTED and found is not None:
-            return self._protected(
-                scopes, wanted, found, Found(real(self.linker, module), index, None)
-            )
-        return found
+        return self._protected(scopes, wanted, found, own) if found is not None else None
 
-    def reference(self, module: Module, index: int, type_class: int) -> tuple[Symbol, Wanted]:
-        """The symbol that `module` refers to, and what is looked up for it."""
+    def wanted(self, module: Module, index: int, type_class: int) -> Wanted:
+        """What is looked up for the reference `index` of `module`'s .dynsym."""
         tables = self.tables_of(module)
-        if index >= tables.symbols.count:
-            raise Problem(f"damaged relocation: there is no symbol {index}")
         versions = tables.versions
         version = versions.of(index)
         exact = version is not None and versions.indices[index] & 0x7FFF in versions.exact
-        name = tables.symbols.raw_name(index)
-        return tables.symbols.entry(index), Wanted(name, version, exact, type_class)
+        return Wanted(tables.symbols.raw_name(index), version, exact, type_class)
+
+    def found(self, module: Module, index: int, scope: Scope | None = None) -> Found:
+        """Entry `index` of `module`'s .dynsym as a definition."""
+        symbol = self.tables_of(module).symbols.entry(index)
+        return Found(module, index, symbol, symbol.address(module.bias), scope)
 
     def search(self, scopes: Sequence[Scope], wanted: Wanted) -> Found | None:
         """The first definition in `scopes` that is what is wanted."""
@@ -94,12 +104,12 @@ class Lookup:
             wanted = wanted._replace(version=None, exact=False)
         weak: Found | None = None
         for scope in scopes:
-            key = id(scope), wanted
-            if key not in self._answers:
-                self._answers[key] = self._in_scope(scope, wanted)
-            found = self._answers[key]
+            answers = self._answers.setdefault(id(scope), {})
+            if wanted not in answers:
+                answers[wanted] = self._in_scope(scope, wanted)
+            found = answers[wanted]
             if found is not None:
-                if not self.rules.dynamic_weak or self._symbol(found).binding != STB_WEAK:
+                if not self.rules.dynamic_weak or found.symbol.binding != STB_WEAK:
                     return self._unique(found, wanted)
                 weak = weak or found
         return weak
@@ -126,14 +136,6 @@ class Lookup:
             raise Problem(module.problem or f"the image of {module.path} is not known")
         return tables
 
-    def address(self, found: Found) -> int:
-        """Where the definition is: its value, plus the load bias unless it is absolute."""
-        symbol = self._symbol(found)
-        return symbol.address(found.module.bias)
-
-    def _symbol(self, found: Found) -> Symbol:
-        return self.tables_of(found.module).symbols.entry(found.number)
-
     def _definers_in(self, scope: Scope, name: bytes) -> list[Module]:
         """The modules of `scope` that have the name, in its order."""
         definers, positions = self.definers.of(name), scope.positions
@@ -153,8 +155,8 @@ class Lookup:
             index, _ = self._in_module(module, wanted)
             if index is None:
                 continue
-            found = Found(module, index, scope)
-            if self.rules.dynamic_weak and self._symbol(found).binding == STB_WEAK:
+            found = self.found(module, index, scope)
+            if self.rules.dynamic_weak and found.symbol.binding == STB_WEAK:
                 weak = weak or found
                 continue
             self._check_readable(scope, scope.positions[module.map.address])
@@ -215,7 +217,7 @@ class Lookup:
 
     def _unique(self, found: Found, wanted: Wanted) -> Found:
         """A GNU_UNIQUE symbol is one for its namespace: the one that was looked up first."""
-        if self.rules.musl or self._symbol(found).binding != STB_GNU_UNIQUE:
+        if self.rules.musl or found.symbol.binding != STB_GNU_UNIQUE:
             return found
         if wanted.type_class & COPY:
             return found
@@ -226,7 +228,7 @@ class Lookup:
         module = self.linker.by_map.get(address)
         if module is None:
             raise Problem("the table of unique symbols names a module that is in no chain")
-        return Found(module, self.tables_of(module).index_at(symbol_address), found.scope)
+        return self.found(module, self.tables_of(module).index_at(symbol_address), found.scope)
 
     def _protected(
         self, scopes: Sequence[Scope], wanted: Wanted, found: Found, own: Found
@@ -244,7 +246,7 @@ class Lookup:
         return own
 
     def _is_copied(self, found: Found) -> bool:
-        return found.module is self.linker.modules[0] and bool(self._symbol(found).shndx)
+        return found.module is self.linker.modules[0] and bool(found.symbol.shndx)
 
 
 def make_lookup(process: Process, linker: Linker, tables: TableSet) -> Lookup:

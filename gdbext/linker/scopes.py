@@ -47,13 +47,19 @@ class Scopes:
     memory: Memory
     linker: Linker
     _lists: dict[int, Scope] = field(default_factory=dict)
+    _of: dict[int, tuple[Scope, ...]] = field(default_factory=dict)
 
     def of(self, module: Module) -> tuple[Scope, ...]:
         """The lists that a symbol which `module` refers to is looked up in, in order.
 
         Raises Problem where they cannot be known.
         """
-        module = real(self.linker, module)
+        known = self._of.get(module.map.address)
+        if known is None:
+            known = self._of[module.map.address] = self._read(real(self.linker, module))
+        return known
+
+    def _read(self, module: Module) -> tuple[Scope, ...]:
         if self.linker.layout is None:
             return self._of_musl(module)
         private = module.private
