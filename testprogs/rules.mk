@@ -129,7 +129,8 @@ endif
 # fixed: a program at a fixed address, COPY relocations and canonical PLT addresses against a twin
 $(call lib,fixed,libfirst.so,library.c,-DVALUE=1)
 $(call lib,fixed,libsecond.so,library.c,-DVALUE=2)
-$(call exe,fixed,host,host.c,-no-pie -fno-pie $(KEEP),libfirst.so libsecond.so)
+$(call caller,fixed,libcaller.so,shared_function,caller_calls,-DCALL_ONLY)
+$(call exe,fixed,host,host.c,-no-pie -fno-pie $(KEEP),libfirst.so libsecond.so libcaller.so)
 
 # tlsname: a TLS variable and a function of one name
 $(call definer,tlsname,libfunction.so,thing,1)

@@ -169,3 +169,12 @@ def runs(scenario: str) -> list[Run]:
                 )
             )
     return found
+
+
+def index_of(run: Run) -> int:
+    """Which one of its scenario's runs it is, counted as expect.json lists them."""
+    for index, listed in enumerate(expectations(run.scenario)["runs"]):
+        same = listed["program"], tuple(listed.get("args", ())), listed.get("env", {})
+        if same == (run.program, run.args, run.env):
+            return index
+    raise AssertionError(f"{run} is in no expect.json")

@@ -5,7 +5,7 @@
 extern int shared_variable;
 int shared_function(void);
 int first_address(int (*)(void)), second_address(int (*)(void));
-int first_variable(void), second_variable(void);
+int first_variable(void), second_variable(void), caller_calls(void);
 
 int main(void)
 {
@@ -14,6 +14,7 @@ int main(void)
     printf("call %d\n", shared_function());
     printf("same address %d %d\n", first_address(shared_function), second_address(shared_function));
     printf("variable %d %d\n", first_variable(), second_variable());
+    printf("caller %d\n", caller_calls());
     printf("loaded\n"); /* break: loaded */
     return 0;
 }
