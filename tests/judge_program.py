@@ -109,11 +109,21 @@ def children(pid: int) -> Iterator[int]:
 
 
 @contextmanager
-def serving(command: Sequence[str], folder: Path, env: dict[str, str]) -> Iterator[int]:
+def serving(
+    command: Sequence[str], folder: Path, env: dict[str, str], user: str | None
+) -> Iterator[int]:
     """The pid of a server that has started; the block ends it and its children."""
+    if user is not None:
+        folder.chmod(0o777)
     with (folder / "output").open("wb") as output:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=folder
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=env,
+            cwd=folder,
+            user=user,
         )
     try:
         size, since = -1, time.monotonic()
@@ -137,11 +147,14 @@ def judge_server(
     env: Sequence[str] = (),
     child: int = 0,
     now: bool = False,
+    user: str | None = None,
     limit: float = 900,
 ) -> tuple[Judgement, str]:
-    """COMMAND, started and attached to; CHILD counts in its process tree, 0 is itself."""
+    """COMMAND, started and attached to; CHILD counts in its process tree, 0 is itself.
+
+    USER is for servers that do not run as root."""
     changes = logging(folder / "ld", env, now)
-    with serving(command, folder, {**os.environ, **changes}) as pid:
+    with serving(command, folder, {**os.environ, **changes}, user) as pid:
         chosen = list(children(pid))[child]
         commands = [f"attach {chosen}", *[c for c in asking(folder) if c != "kill"], "detach"]
         said = run_gdb(commands, [], folder, limit)
@@ -153,6 +166,7 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bindings", description=__doc__)
     parser.add_argument("--serve", action="store_true", help="start it, then attach")
     parser.add_argument("--child", type=int, default=0, help="attach to its Nth descendant")
+    parser.add_argument("--as", dest="user", help="start the server as this user")
     parser.add_argument("--until", help="stop there instead of at the end")
     parser.add_argument("--now", action="store_true", help="with LD_BIND_NOW=1: no lazy slots")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
@@ -164,7 +178,8 @@ def main(words: Sequence[str]) -> int:
         folder = asked.keep.resolve() if asked.keep else Path(temporary)
         folder.mkdir(exist_ok=True)
         if asked.serve:
-            found, said = judge_server(asked.command, folder, asked.env, asked.child, asked.now)
+            options = asked.env, asked.child, asked.now, asked.user
+            found, said = judge_server(asked.command, folder, *options)
         else:
             found, said = judge_run(asked.command, folder, asked.env, asked.until, asked.now)
     timing = [line for line in said.splitlines() if line.startswith("plug-got -all -json: ")]
