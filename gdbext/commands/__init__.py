@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from gdbext.commands.got import PlugGot
+from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.where import PlugWhere
 
-COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere)
+COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere, PlugInit)
 
 
 def register() -> None:

@@ -67,11 +67,12 @@ def read_dependencies(process: Process, linker: Linker, tables: TableSet) -> Dep
     dsos = locate_dsos(process.memory, linker)
     if dsos is not None:
         lists = {each: dsos.queue(each) for each in dsos.deps}
-        called = {each: each in dsos.constructed or each in dsos.visited for each in dsos.deps}
+        begun = dsos.constructed | dsos.visited
+        called: dict[int, bool | None] = {each: each in begun for each in dsos.deps}
         finis = _reversed_chain(linker, lists)
         return Dependencies(lists, finis, REVERSE, called, False, dsos.visited)
     alone = {m.map.address: (m.map.address,) for m in linker.modules}
-    called = dict.fromkeys(alone, None) if not linker.layout else _bits(linker)
+    called = _bits(linker)
     return Dependencies(alone, linker.modules, None, called, notes=(_NO_LISTS,))
 
 
@@ -102,6 +103,7 @@ def _of_glibc(process: Process, linker: Linker, tables: TableSet, at: int) -> De
                 notes.append(f"the l_initfini of {module.path} is damaged")
             needs[here], whole = (), (here,)
         lists[here] = whole[::-1]
+    algorithm: str | None
     algorithm, problem = _algorithm(process, linker)
     if history:
         algorithm, problem = HISTORY, None

@@ -26,7 +26,8 @@ from gdbext.elf.image import (
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_words
 from gdbext.linker.depends import Dependencies
-from gdbext.linker.modules import DLOPENED, MAIN, Linker, Module
+from gdbext.linker.modules import DLOPENED, MAIN, VDSO, Linker, Module
+from gdbext.linker.private import LT_LOADED
 from gdbext.linker.startfiles import start_files
 from gdbext.linker.tables import Definition, TableSet
 
@@ -45,7 +46,8 @@ NOT_RELOCATED = "its relocations have not been processed yet"
 START, OPEN = "start", "dlopen"
 
 
-class Function(NamedTuple):
+@dataclass(frozen=True)
+class Function:
     """One constructor or destructor. `index` is its place in its array, None for DT_INIT and
     DT_FINI; `address` is None where it is not known, and `reason` says why."""
 
@@ -162,7 +164,9 @@ def constructors(reader: Reader, needs: Dependencies) -> Iterator[Step]:
     """
     linker = reader.linker
     for namespace in linker.namespaces:
-        members = [m for m in linker.modules if m.namespace == namespace.index and needs.has(m)]
+        members = [
+            m for m in linker.modules if m.namespace == namespace.index and _counts(needs, m)
+        ]
         seen: set[int] = set()
         for module in members:
             if module.map.address in seen:
@@ -171,10 +175,15 @@ def constructors(reader: Reader, needs: Dependencies) -> Iterator[Step]:
             group = _group(reader.linker, needs, module, seen)
             root = module if module.kind == DLOPENED else None
             if start:
-                yield from _program_first(reader, group, module)
+                yield from _program_first(reader, group, module, needs.initfirst)
                 continue
             for each in group:
                 yield _constructors_of(reader, each, OPEN, root)
+
+
+def _counts(needs: Dependencies, module: Module) -> bool:
+    """The vDSO has no constructors, and ld.so's proxies have none of their own."""
+    return needs.has(module) and module.kind != VDSO
 
 
 def _at_start(module: Module) -> bool:
@@ -182,9 +191,7 @@ def _at_start(module: Module) -> bool:
     return module.kind not in (DLOPENED, MAIN) and module.private is None
 
 
-def _group(
-    linker: Linker, needs: Dependencies, root: Module, seen: set[int]
-) -> list[Module]:
+def _group(linker: Linker, needs: Dependencies, root: Module, seen: set[int]) -> list[Module]:
     """The modules that one call of _dl_init initializes, in that order; `seen` gets them.
 
     The last one that was mapped with DF_1_INITFIRST goes first (elf/dl-load.c, _dl_initfirst).
@@ -205,23 +212,26 @@ def _group(
     return fresh
 
 
-def _program_first(reader: Reader, group: Sequence[Module], main: Module) -> Iterator[Step]:
+def _program_first(
+    reader: Reader, group: Sequence[Module], main: Module, glibc: bool
+) -> Iterator[Step]:
     """The start: DF_1_INITFIRST, the program's DT_PREINIT_ARRAY, the libraries, the program.
 
-    ld.so leaves the program's own constructors to libc (csu/libc-start.c, call_init).
+    glibc's ld.so leaves the program's own constructors to libc (csu/libc-start.c, call_init).
+    musl has no DT_PREINIT_ARRAY, and its linker and libc are one.
     """
-    early, problem = reader.functions(main, (PREINIT_ARRAY,))
+    early, problem = reader.functions(main, (PREINIT_ARRAY,) if glibc else ())
     preinit = Step(main, main.namespace, START, None, "ld.so", early, problem)
     ahead = 1 if group and _goes_first(group[0]) else 0
     for index, module in enumerate(group):
-        if index == ahead and early:
+        if index == ahead and (early or problem):
             yield preinit
         if module is not main:
             yield _constructors_of(reader, module, START, None)
-    if early and len(group) <= ahead:
+    if (early or problem) and len(group) <= ahead:
         yield preinit
     own, problem = reader.functions(main, (INIT, INIT_ARRAY))
-    yield Step(main, main.namespace, START, None, "libc", own, problem)
+    yield Step(main, main.namespace, START, None, "libc" if glibc else "ld.so", own, problem)
 
 
 def _goes_first(module: Module) -> bool:
@@ -235,13 +245,13 @@ def _constructors_of(reader: Reader, module: Module, when: str, root: Module | N
 
 def destructors(reader: Reader, needs: Dependencies) -> Iterator[Step]:
     """Every module's destructors in the order in which exit() would call them now."""
-    for module in needs.fini_order():
+    for module in needs.finis:
+        if not _counts(needs, module):
+            continue
         functions, problem = reader.functions(module, (FINI_ARRAY, FINI))
         when = START if module.kind == MAIN or not _opened(module) else OPEN
         yield Step(module, module.namespace, when, None, "ld.so", functions, problem)
 
 
 def _opened(module: Module) -> bool:
-    from gdbext.linker.private import LT_LOADED
-
     return module.private.type == LT_LOADED if module.private else module.kind == DLOPENED

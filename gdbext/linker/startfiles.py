@@ -17,17 +17,19 @@ from gdbext.elf.reader import Memory
 
 _EM_X86_64, _EM_AARCH64 = 62, 183
 _CODE = 48  # bytes; no such function is longer
+_MOST_EARLY = 64
 _NEAR = 0x400  # crtstuff's four functions follow each other in crtbegin.o's .text
 _ENDBR = rb"(?:\xf3\x0f\x1e\xfa)?"
-# x86-64, _init: sub $8,%rsp; mov __gmon_start__@GOT,%rax; test; je; call; add $8,%rsp; ret
+# x86-64, _init: sub $8,%rsp; mov __gmon_start__@GOT,%rax; test; je; call; add $8,%rsp; ret;
+# musl's is push %rax; pop %rax; ret
 _BODIES: dict[int, tuple[re.Pattern[bytes], re.Pattern[bytes]]] = {
     _EM_X86_64: (
         re.compile(
             _ENDBR + rb"\x48\x83\xec\x08(?:\x48\x8b\x05....\x48\x85\xc0\x74.(?:\xff\xd0|\xe8....|"
-            rb"\xff\x15....))?\x48\x83\xc4\x08\xc3",
+            rb"\xff\x15....))?\x48\x83\xc4\x08\xc3|\x50\x58\xc3",
             re.DOTALL,
         ),
-        re.compile(_ENDBR + rb"\x48\x83\xec\x08\x48\x83\xc4\x08\xc3"),
+        re.compile(_ENDBR + rb"(?:\x48\x83\xec\x08\x48\x83\xc4\x08\xc3|\x50\x58\xc3)"),
     ),
     # ARM64: [paciasp, bti c or nop]; stp x29,x30,[sp,#-16]!; mov x29,sp; [bl call_weak_fn];
     # ldp x29,x30,[sp],#16; [autiasp]; ret
@@ -58,32 +60,37 @@ def start_files(
         for address in entries.get(kind, ()):
             if body.match(_code(memory, image, address)):
                 found[address] = name
-    first, last = entries.get("init_array", ())[:1], entries.get("fini_array", ())[:1]
-    if first and last and _is_frame_dummy(memory, image, first[0], last[0]):
-        found[first[0]] = "frame_dummy"
-        found[last[0]] = "__do_global_dtors_aux"
+    # Constructors with a priority stand in front of frame_dummy.
+    for first in entries.get("init_array", ())[:_MOST_EARLY]:
+        target = _jump_target(memory, image, first)
+        for last in entries.get("fini_array", ())[:_MOST_EARLY] if target else ():
+            if target is not None and target < last < first < target + _NEAR:
+                found[first] = "frame_dummy"
+                found[last] = "__do_global_dtors_aux"
+                return found
     return found
 
 
-def _is_frame_dummy(memory: Memory, image: Image, first: int, last: int) -> bool:
-    """frame_dummy is a jump to register_tm_clones, and __do_global_dtors_aux lies between."""
+def _jump_target(memory: Memory, image: Image, first: int) -> int | None:
+    """Where a function that is nothing but a jump leads.
+
+    frame_dummy jumps to register_tm_clones, and __do_global_dtors_aux lies between the two.
+    """
     code = _code(memory, image, first)
-    target = None
     if image.header.machine == _EM_X86_64:
-        start = 4 if code.startswith(b"\xf3\x0f\x1e\xfa") else 0
-        if code[start : start + 1] == b"\xe9" and len(code) >= start + 5:
-            target = first + start + 5 + struct.unpack_from("<i", code, start + 1)[0]
-        elif code[start : start + 1] == b"\xeb" and len(code) >= start + 2:
-            target = first + start + 2 + struct.unpack_from("<b", code, start + 1)[0]
+        start = 4 if code.startswith(b"\xf3\x0f\x1e\xfa") else 0  # endbr64
+        size = {0xE9: 4, 0xEB: 1}.get(code[start] if len(code) > start else 0, 0)  # jmp
+        end = start + 1 + size
+        if size and len(code) >= end:
+            return first + end + int.from_bytes(code[start + 1 : end], "little", signed=True)
     elif len(code) >= 8:
         for start, (word,) in enumerate(struct.iter_unpack("<I", code[:8])):
             if word >> 26 == 0b000101:  # B
-                offset = (word & 0x03FFFFFF) - ((word & 0x02000000) << 1)
-                target = first + 4 * start + 4 * offset
-                break
+                offset = int(word & 0x03FFFFFF) - int((word & 0x02000000) << 1)
+                return first + 4 * start + 4 * offset
             if word >> 12 != 0xD5032:  # a hint: BTI, NOP
                 break
-    return target is not None and target < last < first < target + _NEAR
+    return None
 
 
 def _code(memory: Memory, image: Image, address: int) -> bytes:
