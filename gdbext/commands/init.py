@@ -227,9 +227,11 @@ def _section(title: str, rows: Sequence[Row], several: bool, every: bool) -> Ite
         if state in states
     ]
     head = f"{title}, {_TITLES[title]}"
-    text = f"{count(len(shown), 'module')}" + (f" ({', '.join(counts)})" if counts else "")
+    modules = len({row.turn.step.module.map.address for row in shown})
+    text = f"{count(modules, 'module')}" + (f" ({', '.join(counts)})" if counts else "")
     yield from wrapped(f"{head}: ", text, terminal_width())
-    for namespace in dict.fromkeys(row.turn.step.namespace for row in shown):
+    namespaces = list(dict.fromkeys(row.turn.step.namespace for row in shown))
+    for namespace in namespaces:
         if several:
             yield f"Namespace {namespace}"
         group = [row for row in shown if row.turn.step.namespace == namespace]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbext.linker.depends import Dependencies
-from gdbext.linker.initfini import INIT, INIT_ARRAY, PREINIT_ARRAY, Function, Step
-from gdbext.linker.modules import DLOPENED, LINKER, MAIN, Linker, Module
+from gdbext.linker.initfini import INIT, INIT_ARRAY, PREINIT_ARRAY, START, Function, Step
+from gdbext.linker.modules import LINKER, MAIN, Linker, Module
 from gdbext.linker.threads import Stack
 
 RUN, RUNNING, NOT_YET = "run", "running", "not yet"
@@ -71,7 +71,7 @@ def take_turns(
     active = list(_on_stacks(look, known))
     ends = frozenset(step.module.map.address for step in ending if step.functions)
     gone = _finished(look, active, ends)
-    front = _frontiers(look)
+    front = _frontiers(look, beginning)
     first = [_constructor_turn(look, s, beginning, active, gone, front) for s in beginning]
     last = [_destructor_turn(look, step, active, gone) for step in ending]
     return first, last
@@ -163,17 +163,19 @@ def _finished(look: Look, active: Sequence[Active], ends: frozenset[int]) -> fro
     return frozenset({m.map.address for m in listed if unmarked(m)} | ending)
 
 
-def _frontiers(look: Look) -> frozenset[int]:
+def _frontiers(look: Look, beginning: Sequence[Step]) -> frozenset[int]:
     """Where the initialization stands: at the start and in each dlopen the last module whose
-    constructors were called; when all were, that is the opened library itself."""
+    constructors were called. When all were, that is the opened library itself."""
+    groups: dict[tuple[str, int], list[Step]] = {}
+    for step in beginning:
+        if step.when == START or step.root is not None:
+            root = step.root.map.address if step.root else 0
+            groups.setdefault((step.when, root), []).append(step)
     found = set()
-    called = look.needs.called
-    roots = [m.map.address for m in look.linker.modules if m.kind in (MAIN, DLOPENED)]
-    for root in roots:
-        order = look.needs.lists.get(root, ())
-        begun = [each for each in order if called.get(each)]
-        if begun:
-            found.add(begun[-1])
+    for group in groups.values():
+        begun = [s.module for s in group if look.needs.called.get(s.module.map.address)]
+        if begun and begun[-1].kind != MAIN:
+            found.add(begun[-1].map.address)
     return frozenset(found)
 
 
@@ -187,8 +189,7 @@ def _constructor_turn(
 ) -> Turn:
     address = step.module.map.address
     own = {f.address for f in step.functions if f.address is not None}
-    begun = bool(look.needs.called.get(address)) and address in front
-    may_have_left = begun and step.module.kind != MAIN and bool(step.functions)
+    may_have_left = address in front and step.module.kind != MAIN and bool(step.functions)
     for each in active:
         if each.function is not None and each.function.address in own:
             return _running(step, each)

@@ -201,7 +201,8 @@ def _group(linker: Linker, needs: Dependencies, root: Module, seen: set[int]) ->
         for each in needs.order(root)
         if each in linker.by_map and each not in seen
     ]
-    fresh = [m for m in dict.fromkeys(fresh) if m.namespace == root.namespace]
+    fresh = [m for m in dict.fromkeys(fresh) if _counts(needs, m)]
+    fresh = [m for m in fresh if m.namespace == root.namespace]
     seen.update(m.map.address for m in fresh)
     first = [m for m in fresh if m.image and (m.image.value(DT_FLAGS_1) or 0) & DF_1_INITFIRST]
     if first and needs.initfirst:
