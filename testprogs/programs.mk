@@ -187,6 +187,7 @@ $(call lib,initorder,libglobal.so,library.c,-DSELF=global)
 $(call lib,initorder,libinner.so,library.c,-DSELF=inner -DNEEDS=twig,libtwig.so)
 $(call lib,initorder,libopener.so,opener.c,-Wl$(comma)-init$(comma)own_init -Wl$(comma)-fini$(comma)own_fini)
 $(call lib,initorder,libbound.so,library.c,-DSELF=bound -DNEEDS=global)
+$(call lib,initorder,libtail.so,tail.c,-O2)
 $(call lib,initorder,libgone.so,library.c,-DSELF=gone)
 $(call exe,initorder,host,host.c,,libleft.so libfirst.so)
 

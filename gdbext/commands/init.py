@@ -308,6 +308,8 @@ def _summary(group: Sequence[Row]) -> list[str]:
 
 def _cells(row: Row, every: bool, wide: bool) -> Iterator[list[str]]:
     """One line for each function; the module is named on the first."""
+    from gdbext.render.fit import shortened
+
     step, turn = row.turn.step, row.turn
     head = [str(row.number), turn.state or "unknown", step.when]
     name = os.path.basename(step.module.path) or step.module.path
@@ -319,7 +321,7 @@ def _cells(row: Row, every: bool, wide: bool) -> Iterator[list[str]]:
         target = symbol or (hex(function.address) if function.address is not None else "")
         source = ""
         if file:
-            source = f"{file if wide else os.path.basename(file)}:{line}"
+            source = f"{shortened(file, 48) if wide else os.path.basename(file)}:{line}"
         own = (state or "unknown") if turn.state == "running" else head[1]
         start = head if not lines else ["", own if turn.state == "running" else "", ""]
         if not lines and turn.state == "running":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gdbext.linker.depends import Dependencies
+from gdbext.linker.depends import REVERSE, Dependencies
 from gdbext.linker.initfini import INIT, INIT_ARRAY, PREINIT_ARRAY, START, Function, Step
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module
 from gdbext.linker.threads import Stack
@@ -20,7 +20,10 @@ from gdbext.linker.threads import Stack
 RUN, RUNNING, NOT_YET = "run", "running", "not yet"
 _BEGINNING = (PREINIT_ARRAY, INIT, INIT_ARRAY)
 _ENTRY_SIZE = 64  # bytes; _start is shorter (glibc, sysdeps/*/start.S)
+_START_FILE_SIZE = 48  # bytes; crti.o's functions are shorter
 _AFTER = ("main", "exit", "__GI_exit", "__run_exit_handlers")
+_LEAVING = ("exit", "_Exit", "__libc_exit_fini", "_exit")
+_MUSL_LEAVES = "the program is in exit(), and musl keeps no mark of the destructors it has called"
 _NO_FIELD = "this dynamic linker's mark of what was initialized could not be located"
 _NO_STACK = (
     "the program's own constructors are called by libc, which keeps no mark of that, and no stack "
@@ -74,7 +77,18 @@ def take_turns(
     front = _frontiers(look, beginning)
     first = [_constructor_turn(look, s, beginning, active, gone, front) for s in beginning]
     last = [_destructor_turn(look, step, active, gone) for step in ending]
-    return first, last
+    return first, _by_order(look, last) if look.needs.algorithm == REVERSE else last
+
+
+def _by_order(look: Look, turns: list[Turn]) -> list[Turn]:
+    """For musl, which has no mark for destructors: they run at exit alone, so one tells of all."""
+    running = [i for i, turn in enumerate(turns) if turn.state == RUNNING]
+    if running:
+        return [_settled(t.step, RUN, None) if i < running[0] else t for i, t in enumerate(turns)]
+    names = {frame.name for stack in look.stacks for frame in stack.frames}
+    if names.isdisjoint(_LEAVING):
+        return turns
+    return [_settled(turn.step, None, _MUSL_LEAVES) for turn in turns]
 
 
 def _on_stacks(look: Look, known: Sequence[Function]) -> Iterable[Active]:
@@ -103,18 +117,21 @@ def _calls(outer: Module, function: Function) -> bool:
 def _function_start(look: Look, module: Module, address: int, known: Sequence[int]) -> int | None:
     """Where the function around `address` starts, if it is one of `known`.
 
-    Unwind tables name the starts of nearly all functions; one of `known` that is nearer than
-    the last of those has no unwind information.
+    Unwind tables name the starts of nearly all functions. What has no such entry, as crti.o's
+    `_init` or all of musl, must be named by a symbol or be close.
     """
     place = bisect_right(known, address)
     if not place:
         return None
     nearest = known[place - 1]
     starts = look.starts(module)
-    if starts:
-        behind = bisect_right(starts, address)
-        return nearest if not behind or nearest >= starts[behind - 1] else None
-    return nearest if look.symbol_start(module, address) == nearest else None
+    behind = bisect_right(starts, address)
+    if behind and starts[behind - 1] >= nearest:
+        return nearest if starts[behind - 1] == nearest else None
+    named = look.symbol_start(module, address)
+    if named is not None:
+        return nearest if named == nearest else None
+    return nearest if address - nearest < _START_FILE_SIZE else None
 
 
 def _first_stack(look: Look) -> Stack | None:
@@ -189,7 +206,9 @@ def _constructor_turn(
 ) -> Turn:
     address = step.module.map.address
     own = {f.address for f in step.functions if f.address is not None}
-    may_have_left = address in front and step.module.kind != MAIN and bool(step.functions)
+    # musl's linker is its libc, which calls many functions; but it has a mark for "running".
+    by_frame = look.needs.algorithm != REVERSE and step.module.kind != MAIN
+    may_have_left = by_frame and address in front and bool(step.functions)
     for each in active:
         if each.function is not None and each.function.address in own:
             return _running(step, each)
@@ -230,16 +249,19 @@ def _own(look: Look, active: Sequence[Active]) -> tuple[str | None, str | None]:
     stack = _first_stack(look)
     main = look.linker.modules[0]
     between: set[int | None] = set()
+    libc: Module | None = None
     for frame in reversed(stack.frames if stack else ()):
         owner = look.linker.owner(frame.lookup)
         if frame.name in _AFTER:
             return RUN, None
-        if owner is main and not _at_entry(main, frame.lookup):
+        if owner is None or (owner is main and _at_entry(main, frame.lookup)):
+            continue
+        libc = libc or owner  # what the entry point calls
+        if owner is not libc:  # main() or, after a tail call, what it called last
             return (RUN, None) if len(between) > 1 else (None, _NO_STACK)
-        if owner is not None and owner is not main:
-            starts = look.starts(owner)
-            place = bisect_right(starts, frame.lookup)
-            between.add(starts[place - 1] if place else None)
+        starts = look.starts(owner)
+        place = bisect_right(starts, frame.lookup)
+        between.add(starts[place - 1] if place else None)
     return None, _NO_STACK
 
 

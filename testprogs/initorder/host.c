@@ -44,6 +44,7 @@ int main(void)
     open_one("libglobal.so", RTLD_NOW | RTLD_GLOBAL);
     open_one("libopener.so", RTLD_NOW);
     open_one("libbound.so", RTLD_NOW); /* it needs global, and says so nowhere */
+    open_one("libtail.so", RTLD_NOW);
     void *gone = open_one("libgone.so", RTLD_NOW);
 #ifdef LM_ID_NEWLM
     void *other = dlmopen(LM_ID_NEWLM, "libtree.so", RTLD_NOW);
