@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from gdbext.findings.turns import Turn
     from gdbext.inferior import Inferior
     from gdbext.linker.initfini import Function
-    from gdbext.linker.modules import Linker, Module
+    from gdbext.linker.modules import Module
+    from gdbext.render.turns import Entry
 
-_WIDE = 132
 _LABELS = {"init": "DT_INIT", "fini": "DT_FINI"}
 
 
@@ -86,7 +86,7 @@ class PlugInit(Command):
         notes = [*needs.notes, *left_out]
         return InitFacts(
             _rows(begin, wanted), _rows(end, wanted), len(linker.namespaces) > 1,
-            needs.algorithm, notes, _problems(linker),
+            needs.algorithm, notes, list(linker.problems),
         )  # fmt: skip
 
     def document(self, facts: InitFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
@@ -122,10 +122,6 @@ _TITLES = {
     "Constructors": "in the order in which they are called",
     "Destructors": "in the order in which exit() would call them now",
 }
-
-
-def _problems(linker: Linker) -> list[str]:
-    return list(linker.problems)
 
 
 def _starts(inferior: Inferior) -> Callable[[Module], tuple[int, ...]]:
@@ -218,124 +214,71 @@ def _function_document(
 def _section(title: str, rows: Sequence[Row], several: bool, every: bool) -> Iterator[str]:
     from gdbext.render.fit import wrapped
     from gdbext.render.printable import count, printable
+    from gdbext.render.turns import turns_table
 
+    width = terminal_width()
     shown = [row for row in rows if every or row.turn.step.functions or row.turn.step.problem]
-    states = [row.turn.state for row in shown]
+    # The program may have two turns; its own constructors are the last of these.
+    last = {row.turn.step.module.map.address: row.turn.state for row in shown}
+    states = list(last.values())
     counts = [
         f"{states.count(state)} {state or 'unknown'}"
         for state in ("run", "running", "not yet", None)
         if state in states
     ]
-    head = f"{title}, {_TITLES[title]}"
-    modules = len({row.turn.step.module.map.address for row in shown})
-    text = f"{count(modules, 'module')}" + (f" ({', '.join(counts)})" if counts else "")
-    yield from wrapped(f"{head}: ", text, terminal_width())
-    namespaces = list(dict.fromkeys(row.turn.step.namespace for row in shown))
-    for namespace in namespaces:
+    text = count(len(last), "module") + (f" ({', '.join(counts)})" if counts else "")
+    yield from wrapped(f"{title}, {_TITLES[title]}: ", text, width)
+    for namespace in dict.fromkeys(row.turn.step.namespace for row in shown):
         if several:
             yield f"Namespace {namespace}"
         group = [row for row in shown if row.turn.step.namespace == namespace]
-        yield from _table(group, every)
-    reasons = dict.fromkeys(
+        yield from turns_table([_entry(row, every) for row in group], width)
+    for row in shown:
+        if row.turn.state == "running":
+            yield from wrapped("", printable(_where(row)), width)
+    for reason in dict.fromkeys(
         f"{os.path.basename(row.turn.step.module.path)}: {row.turn.reason}"
         for row in shown
         if row.turn.reason
+    ):
+        yield from wrapped("", printable(reason), width)
+
+
+def _where(row: Row) -> str:
+    turn = row.turn
+    own = (
+        f"{_text(function, name[0])} of "
+        for function, state, name in zip(turn.step.functions, turn.states, row.names)
+        if state == "running"
     )
-    for reason in reasons:
-        yield from wrapped("  ", printable(reason), terminal_width())
+    thread = f" in thread {turn.active.thread}" if turn.active and turn.active.thread else ""
+    return f"Running{thread}: {next(own, '')}{turn.step.module.path}"
 
 
-def _table(rows: Sequence[Row], every: bool) -> Iterator[str]:
-    from gdbext.render.fit import shortened
-    from gdbext.render.tables import table
-
-    wide = terminal_width() >= _WIDE
-    cells: list[list[str]] = []
-    for group in _groups(rows, every):
-        if len(group) > 1 or (not every and _only_start_files(group[0])):
-            cells.append(_summary(group))
-        else:
-            cells += _cells(group[0], every, wide)
-    headers = ["#", "state", "when", "module", "function", "source"]
-    if not any(row[-1] for row in cells):
-        headers.pop()
-        cells = [row[:-1] for row in cells]
-    sizes = [max(map(len, column)) for column in zip(headers, *cells)]
-    room = terminal_width() - 2 - 2 * (len(sizes) - 1) - (sum(sizes) - sizes[4])
-    for row in cells:
-        row[4] = shortened(row[4], room)
-    yield from table(headers, cells, right="#")
-
-
-def _groups(rows: Sequence[Row], every: bool) -> Iterator[list[Row]]:
-    """Neighbours with nothing but start files in one state make one group."""
-    group: list[Row] = []
-    for row in rows:
-        plain = not every and _only_start_files(row)
-        same = group and plain and _only_start_files(group[0]) and _alike(group[-1], row)
-        if group and not same:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
-
-
-def _only_start_files(row: Row) -> bool:
-    step = row.turn.step
-    return (
-        not step.problem
-        and bool(step.functions)
-        and all(f.start_file for f in step.functions)
-        and row.turn.state != "running"
-    )
-
-
-def _alike(one: Row, other: Row) -> bool:
-    return (one.turn.state, one.turn.step.when) == (other.turn.state, other.turn.step.when)
-
-
-def _summary(group: Sequence[Row]) -> list[str]:
-    from gdbext.render.printable import count
-
-    first, last = group[0], group[-1]
-    number = str(first.number) if first is last else f"{first.number}-{last.number}"
-    name = os.path.basename(first.turn.step.module.path)
-    module = name if first is last else count(len(group), "module")
-    state = first.turn.state or "unknown"
-    return [number, state, first.turn.step.when, module, "(start files alone)", ""]
-
-
-def _cells(row: Row, every: bool, wide: bool) -> Iterator[list[str]]:
-    """One line for each function; the module is named on the first."""
-    from gdbext.render.fit import shortened
+def _entry(row: Row, every: bool) -> Entry:
+    """What the table shows of a turn: without start files, unless every function is wanted."""
+    from gdbext.render.turns import Entry, Line
 
     step, turn = row.turn.step, row.turn
-    head = [str(row.number), turn.state or "unknown", step.when]
-    name = os.path.basename(step.module.path) or step.module.path
-    lines = 0
-    for function, state, (symbol, file, line) in zip(step.functions, turn.states, row.names):
-        if function.start_file and not every:
-            continue
-        label = _label(function)
-        target = symbol or (hex(function.address) if function.address is not None else "")
-        source = ""
-        if file:
-            source = f"{shortened(file, 48) if wide else os.path.basename(file)}:{line}"
-        own = (state or "unknown") if turn.state == "running" else head[1]
-        start = head if not lines else ["", own if turn.state == "running" else "", ""]
-        if not lines and turn.state == "running":
-            start = [head[0], own, head[2]]
-        text = f"{label} {target}".rstrip() + (f": {function.reason}" if function.reason else "")
-        yield [*start, name if not lines else "", text, source]
-        lines += 1
+    state = turn.state or "unknown"
+    lines = [
+        Line(
+            (own or "unknown") if turn.state == "running" else state,
+            _text(function, symbol),
+            file or "",
+            line or 0,
+        )
+        for function, own, (symbol, file, line) in zip(step.functions, turn.states, row.names)
+        if every or not function.start_file or own == "running"
+    ]
     if step.problem:
-        yield [*(head if not lines else ["", "", ""]), name if not lines else "", step.problem, ""]
-    elif not lines:
-        yield [*head, name, "(none)", ""]
+        lines.append(Line(state, step.problem, "", 0))
+    plain = not lines and bool(step.functions)
+    module = os.path.basename(step.module.path) or step.module.path
+    return Entry(row.number, state, step.when, module, plain, tuple(lines))
 
 
-def _label(function: Function) -> str:
-    if function.index is None:
-        return _LABELS[function.kind]
-    return f"{function.kind}[{function.index}]"
+def _text(function: Function, symbol: str | None) -> str:
+    label = _LABELS.get(function.kind) or f"{function.kind}[{function.index}]"
+    target = symbol or (hex(function.address) if function.address is not None else "")
+    return f"{label} {target}".rstrip() + (f": {function.reason}" if function.reason else "")

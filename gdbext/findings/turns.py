@@ -23,7 +23,10 @@ _ENTRY_SIZE = 64  # bytes; _start is shorter (glibc, sysdeps/*/start.S)
 _START_FILE_SIZE = 48  # bytes; crti.o's functions are shorter
 _AFTER = ("main", "exit", "__GI_exit", "__run_exit_handlers")
 _LEAVING = ("exit", "_Exit", "__libc_exit_fini", "_exit")
-_MUSL_LEAVES = "the program is in exit(), and musl keeps no mark of the destructors it has called"
+_MUSL_LEAVES = (
+    "musl keeps no mark of the destructors it has called, and the stacks show exit() or do not "
+    "go as far as main()"
+)
 _NO_FIELD = "this dynamic linker's mark of what was initialized could not be located"
 _NO_STACK = (
     "the program's own constructors are called by libc, which keeps no mark of that, and no stack "
@@ -86,7 +89,8 @@ def _by_order(look: Look, turns: list[Turn]) -> list[Turn]:
     if running:
         return [_settled(t.step, RUN, None) if i < running[0] else t for i, t in enumerate(turns)]
     names = {frame.name for stack in look.stacks for frame in stack.frames}
-    if names.isdisjoint(_LEAVING):
+    begun = look.needs.called.get(look.linker.modules[0].map.address)
+    if not begun or (_first_stack(look) is not None and names.isdisjoint(_LEAVING)):
         return turns
     return [_settled(turn.step, None, _MUSL_LEAVES) for turn in turns]
 
