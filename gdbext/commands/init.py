@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gdbext.linker.modules import Module
     from gdbext.render.turns import Entry
 
-_LABELS = {"init": "DT_INIT", "fini": "DT_FINI"}
+_LABELS = {"init": "DT_INIT", "fini": "DT_FINI", "preinit_array": "preinit ", "init_array": ""}
 
 
 class Row(NamedTuple):
@@ -43,7 +43,8 @@ class PlugInit(Command):
     """Show the constructors of every module in the order in which they are called.
 
     MODULE is any part of a loaded file's path; it shows constructors and destructors of those
-    modules alone. State: run, running (a thread is in it) or not yet.
+    modules alone. State: run, running (a thread is in it) or not yet. [N] is the entry of
+    DT_INIT_ARRAY or DT_FINI_ARRAY.
     The order is the dynamic linker's own for the start and for each dlopen; the dlopen calls
     are taken to be in the order of the link_map chain, so what a constructor opened itself
     follows it. -fini shows the destructors in the order in which exit() would call them now.
@@ -227,7 +228,7 @@ def _section(title: str, rows: Sequence[Row], several: bool, every: bool) -> Ite
         if state in states
     ]
     text = count(len(last), "module") + (f" ({', '.join(counts)})" if counts else "")
-    yield from wrapped(f"{title}, {_TITLES[title]}: ", text, width)
+    yield from wrapped("", f"{title}, {_TITLES[title]}: {text}", width)
     for namespace in dict.fromkeys(row.turn.step.namespace for row in shown):
         if several:
             yield f"Namespace {namespace}"
@@ -252,7 +253,7 @@ def _where(row: Row) -> str:
         if state == "running"
     )
     thread = f" in thread {turn.active.thread}" if turn.active and turn.active.thread else ""
-    return f"Running{thread}: {next(own, '')}{turn.step.module.path}"
+    return f"Running{thread}: {next(own, '')}{os.path.basename(turn.step.module.path)}"
 
 
 def _entry(row: Row, every: bool) -> Entry:
@@ -279,6 +280,8 @@ def _entry(row: Row, every: bool) -> Entry:
 
 
 def _text(function: Function, symbol: str | None) -> str:
-    label = _LABELS.get(function.kind) or f"{function.kind}[{function.index}]"
+    label = _LABELS.get(function.kind, "")
+    if function.index is not None:
+        label += f"[{function.index}]"
     target = symbol or (hex(function.address) if function.address is not None else "")
     return f"{label} {target}".rstrip() + (f": {function.reason}" if function.reason else "")

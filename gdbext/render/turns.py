@@ -12,6 +12,7 @@ from gdbext.render.tables import table
 
 _WIDE = 132
 _LONGEST_PATH = 48
+_NARROWEST = 16
 _HEADERS = ["#", "state", "when", "module", "function", "source"]
 
 
@@ -45,10 +46,17 @@ def turns_table(entries: Sequence[Entry], width: int) -> Iterator[str]:
         headers.pop()
         cells = [row[:-1] for row in cells]
     sizes = [max(map(len, column)) for column in zip(headers, *cells)]
-    room = width - 2 * len(sizes) - (sum(sizes) - sizes[4])
+    module = min(sizes[3], max(width // 4, _NARROWEST))
+    room = width - 2 * len(sizes) - (sum(sizes) - sizes[3] - sizes[4]) - module
     for row in cells:
-        row[4] = shortened(row[4], room)
+        row[3], row[4] = _cut(row[3], module), _cut(row[4], max(room, _NARROWEST))
     yield from table(headers, cells, right="#")
+
+
+def _cut(text: str, width: int) -> str:
+    """`text` in `width` columns; of a longer one the middle is left out."""
+    tail = (width - 1) // 3
+    return text if len(text) <= width else f"{text[: width - 1 - tail]}…{text[-tail:]}"
 
 
 def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
