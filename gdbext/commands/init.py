@@ -120,8 +120,8 @@ class PlugInit(Command):
 
 
 _TITLES = {
-    "Constructors": "in the order in which they are called",
-    "Destructors": "in the order in which exit() would call them now",
+    "Constructors": "in the order of their calls",
+    "Destructors": "in the order in which exit() would run them",
 }
 
 

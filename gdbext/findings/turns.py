@@ -125,9 +125,9 @@ def _function_start(look: Look, module: Module, address: int, known: Sequence[in
     `_init` or all of musl, must be named by a symbol or be close.
     """
     place = bisect_right(known, address)
-    if not place:
+    nearest = known[place - 1] if place else 0
+    if module.image is None or nearest < module.image.start:
         return None
-    nearest = known[place - 1]
     starts = look.starts(module)
     behind = bisect_right(starts, address)
     if behind and starts[behind - 1] >= nearest:

@@ -42,9 +42,10 @@ def turns_table(entries: Sequence[Entry], width: int) -> Iterator[str]:
     for group in _groups(entries):
         cells += [_summary(group)] if group[0].plain else _cells(group[0], width >= _WIDE)
     headers = list(_HEADERS)
-    if not any(row[-1] for row in cells):
+    if width < _WIDE or not any(row[-1] for row in cells):
+        # A column that few lines fill takes too much of a narrow terminal.
         headers.pop()
-        cells = [row[:-1] for row in cells]
+        cells = [[*row[:-2], ", ".join(filter(None, row[-2:]))] for row in cells]
     sizes = [max(map(len, column)) for column in zip(headers, *cells)]
     module = min(sizes[3], max(width // 4, _NARROWEST))
     room = width - 2 * len(sizes) - (sum(sizes) - sizes[3] - sizes[4]) - module

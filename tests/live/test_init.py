@@ -251,7 +251,7 @@ def test_text_and_help(live: Callable[..., Gdb]) -> None:
     for width in (80, 160):
         gdb.cmd(f"set width {width}")
         lines = gdb.cmd("plug-init").split("\n")
-        assert lines[0].startswith("Constructors, in the order in which they are called: ")
+        assert lines[0].startswith("Constructors, in the order of their calls: ")
         assert max(map(len, lines)) <= width
         assert lines[-1].startswith("Running in thread 1: [1] begin of ")
     gdb.cmd("set width 0")
@@ -259,7 +259,7 @@ def test_text_and_help(live: Callable[..., Gdb]) -> None:
     assert rows[0].endswith("1 module (1 running)")
     assert re.search(r"run +dlopen +libopener.so +DT_INIT own_init +\S+opener.c:\d+$", rows[2])
     assert re.search(r"running +\[1\] begin +\S+opener.c:\d+$", rows[4])
-    assert "Destructors, in the order in which exit() would call them now: 1 module" in rows[6]
+    assert "Destructors, in the order in which exit() would run them: 1 module" in rows[6]
     # libopener.so has one, at index 0; it is among what a module in full shows
     assert " [0] frame_dummy" in rows[3]
     assert " [0] frame_dummy" not in gdb.cmd("plug-init")
