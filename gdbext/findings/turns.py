@@ -145,11 +145,12 @@ def _first_stack(look: Look) -> Stack | None:
     """
     main = look.linker.modules[0]
     for stack in look.stacks:
-        last = stack.frames[-1] if stack.frames else None
-        if last is None or look.linker.owner(last.lookup) is not main:
-            continue
-        if last.name == "main" or _at_entry(main, last.lookup):
-            return stack
+        owners = [look.linker.owner(frame.lookup) for frame in stack.frames]
+        for index, (frame, owner) in enumerate(zip(stack.frames, owners), 1):
+            # What GDB finds beyond the entry point, if it does not know its symbol, is nothing.
+            last = index == len(owners) and frame.name == "main"
+            if owner is main and (last or _at_entry(main, frame.lookup)):
+                return stack._replace(frames=stack.frames[:index])
     return None
 
 
@@ -225,12 +226,12 @@ def _constructor_turn(
     called = look.needs.called.get(address)
     if step.functions and step.functions[0].kind == PREINIT_ARRAY:
         return _settled(step, *_preinit(look, step, every))
-    if called is None:
-        return _settled(step, None, _NO_FIELD)
-    if not called:
+    if called is False:
         return _settled(step, NOT_YET, None)
     if step.caller == "libc":
         return _settled(step, *_own(look, active))
+    if called is None:
+        return _settled(step, None, _NO_FIELD)
     return _settled(step, RUN, None)
 
 

@@ -61,7 +61,9 @@ class Dependencies:
 
 
 def read_dependencies(process: Process, linker: Linker, tables: TableSet) -> Dependencies:
-    """The orders of this process."""
+    """The orders of this process; raises Problem when no link_map can be read."""
+    if not linker.modules:
+        raise Problem("; ".join(linker.problems) or "no link_map can be read")
     if linker.layout is not None and linker.layout.scope is not None:
         return _of_glibc(process, linker, tables, linker.layout.scope + INITFINI)
     dsos = locate_dsos(process.memory, linker)

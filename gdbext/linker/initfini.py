@@ -41,6 +41,7 @@ _ARRAYS = {
     FINI_ARRAY: (DT_FINI_ARRAY, DT_FINI_ARRAYSZ),
 }
 _SINGLE = {INIT: DT_INIT, FINI: DT_FINI}
+NO_DYNAMIC = "no dynamic section: only its start-up code knows them"
 NOT_RELOCATED = "its relocations have not been processed yet"
 # who calls: ld.so, libc's start-up code, or (while a library is opened) ld.so again
 START, OPEN = "start", "dlopen"
@@ -94,6 +95,8 @@ class Reader(NamedTuple):
         image = module.image
         if image is None:
             return (), module.problem or "its image is unknown"
+        if image.dynamic_address is None:
+            return (), NO_DYNAMIC
         relocated = module.private.relocated if module.private else None
         own = start_files(self.memory, image, self._entries(image))
         found: list[Function] = []
@@ -221,15 +224,16 @@ def _program_first(
     glibc's ld.so leaves the program's own constructors to libc (csu/libc-start.c, call_init).
     musl has no DT_PREINIT_ARRAY, and its linker and libc are one.
     """
-    early, problem = reader.functions(main, (PREINIT_ARRAY,) if glibc else ())
+    has_early = glibc and main.image is not None and bool(main.image.value(DT_PREINIT_ARRAYSZ))
+    early, problem = reader.functions(main, (PREINIT_ARRAY,))
     preinit = Step(main, main.namespace, START, None, "ld.so", early, problem)
     ahead = 1 if group and _goes_first(group[0]) else 0
     for index, module in enumerate(group):
-        if index == ahead and (early or problem):
+        if index == ahead and has_early:
             yield preinit
         if module is not main:
             yield _constructors_of(reader, module, START, None)
-    if (early or problem) and len(group) <= ahead:
+    if has_early and len(group) <= ahead:
         yield preinit
     own, problem = reader.functions(main, (INIT, INIT_ARRAY))
     yield Step(main, main.namespace, START, None, "libc" if glibc else "ld.so", own, problem)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gdbext.elf.problem import Problem
 from gdbext.findings.turns import NOT_YET, RUN, RUNNING, Look, Turn, take_turns
 from gdbext.linker.depends import HISTORY, MOVES, Dependencies, read_dependencies
 from gdbext.linker.initfini import Reader, Step, constructors, destructors
@@ -197,3 +200,20 @@ def test_a_running_destructor(name: str) -> None:
         "libc.so.6": NOT_YET,
         "libdep.so": NOT_YET,
     }
+
+
+@given(
+    st.integers(0, 4),
+    st.integers(0, 1200 // 8 - 1),
+    st.sampled_from([0, 1, 8, PLUG, FIRST + CODE, 0x555500000000, 0x555500001000, (1 << 64) - 8]),
+)
+def test_damage(number: int, place: int, word: int) -> None:
+    """One wrong word in a link_map costs no more than what it says."""
+    made = glibc.make(NEWEST, objects())
+    made.write(made.objects[number], 8 * place, words(word))
+    try:
+        begin, end = look(made, (PLUG + 0x10, "work"), CALLER, (FIRST + CODE + 40, "main"))
+    except Problem:
+        return
+    assert len(begin) <= 6
+    assert len(end) <= 6
