@@ -40,7 +40,8 @@ class Dependencies:
     `finis`: the modules in the order in which exit() runs their destructors now, by `algorithm`
     (DEPTH, MOVES, REVERSE or HISTORY; None where it is not known). `called`: whether the
     constructors have begun, `visited`: whether musl says that they run. `initfirst`: whether
-    DF_1_INITFIRST counts.
+    DF_1_INITFIRST counts. `audits`: the namespaces of audit modules (LD_AUDIT), which ld.so loads
+    before all else.
     """
 
     lists: Mapping[int, tuple[int, ...]]
@@ -49,6 +50,7 @@ class Dependencies:
     called: Mapping[int, bool | None]
     initfirst: bool = True
     visited: frozenset[int] = frozenset()
+    audits: frozenset[int] = frozenset()
     notes: tuple[str, ...] = field(default=())
 
     def has(self, module: Module) -> bool:
@@ -112,7 +114,8 @@ def _of_glibc(process: Process, linker: Linker, tables: TableSet, at: int) -> De
     if problem:
         notes.append(problem)
     finis: list[Module] = []
-    for group in _by_namespace(memory, members, tables):
+    groups, audits = _by_namespace(memory, members, tables)
+    for group in groups:
         maps = [m.map.address for m in group]
         base = group[0].namespace == 0
         order: Sequence[int] | None
@@ -127,7 +130,9 @@ def _of_glibc(process: Process, linker: Linker, tables: TableSet, at: int) -> De
             notes.append("the order of the destructors takes too long to work out")
             algorithm, order = None, maps
         finis += [linker.by_map[each] for each in order]
-    return Dependencies(lists, tuple(finis), algorithm, _bits(linker), notes=tuple(notes))
+    return Dependencies(
+        lists, tuple(finis), algorithm, _bits(linker), audits=audits, notes=tuple(notes)
+    )
 
 
 def _needs(memory: Memory, module: Module) -> tuple[int, ...]:
@@ -207,24 +212,27 @@ def _history(following: Mapping[int, int]) -> tuple[int, ...]:
 
 def _by_namespace(
     memory: Memory, members: Sequence[Module], tables: TableSet
-) -> list[list[Module]]:
+) -> tuple[list[list[Module]], frozenset[int]]:
     """The modules of each namespace, in the order of their destructors: the last one first,
-    those of audit modules (LD_AUDIT) behind all others."""
+    those of audit modules behind all others; and the namespaces of audit modules."""
     groups: dict[int, list[Module]] = {}
     for module in members:
         groups.setdefault(module.namespace, []).append(module)
+    audits = set()
+    for namespace, group in groups.items():
+        own = tables.of(group[0]) if namespace else None
+        if own is not None and own.address_of("la_version"):
+            audits.add(namespace)
 
     def place(group: list[Module]) -> tuple[bool, int]:
         first = group[0]
-        own = tables.of(first)
-        audits = first.namespace > 0 and own is not None and bool(own.address_of("la_version"))
         try:
             number = read_word(memory, first.map.address + _L_NS)
         except Unreadable:
             number = first.namespace
-        return audits, -number
+        return first.namespace in audits, -number
 
-    return sorted(groups.values(), key=place)
+    return sorted(groups.values(), key=place), frozenset(audits)
 
 
 def _algorithm(process: Process, linker: Linker) -> tuple[str, str | None]:
