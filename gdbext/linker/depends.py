@@ -15,7 +15,7 @@ from gdbext.elf.reader import Memory, read_word, read_words
 from gdbext.linker.environment import initial_environment
 from gdbext.linker.layout import INITFINI
 from gdbext.linker.modules import LINKER, Linker, Module
-from gdbext.linker.musl import locate_dsos
+from gdbext.linker.musldeps import locate_dsos
 from gdbext.linker.process import Process
 from gdbext.linker.sorting import sort_by_depth, sort_by_moves
 from gdbext.linker.tables import TableSet

@@ -166,7 +166,7 @@ def constructors(reader: Reader, needs: Dependencies) -> Iterator[Step]:
     appends to it. Libraries whose opener is gone stand where they are in the chain.
     """
     linker = reader.linker
-    for namespace in linker.namespaces:
+    for namespace in sorted(linker.namespaces, key=lambda n: n.index not in needs.audits):
         members = [
             m for m in linker.modules if m.namespace == namespace.index and _counts(needs, m)
         ]
