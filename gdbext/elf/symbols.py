@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -81,9 +81,11 @@ class SymbolTable:
 
     data: bytes
     strings: bytes
+    _names: dict[int, bytes] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
+    @cached_property
     def count(self) -> int:
+        """How many entries there are."""
         return len(self.data) // SYMBOL_SIZE
 
     def entry(self, index: int) -> Symbol:
@@ -103,18 +105,21 @@ class SymbolTable:
 
     def raw_name(self, index: int) -> bytes:
         """The bytes of the name of entry `index`, which must be smaller than `count`."""
-        (start,) = _NAME.unpack_from(self.data, index * SYMBOL_SIZE)
-        return self.strings[start : self.strings.find(b"\0", start)]
+        found = self._names.get(index)
+        if found is None:
+            (start,) = _NAME.unpack_from(self.data, index * SYMBOL_SIZE)
+            found = self._names[index] = self.strings[start : self.strings.find(b"\0", start)]
+        return found
 
     def names(self, indices: Iterable[int]) -> dict[int, str]:
         """The names of many entries at once."""
-        data, strings, count = self.data, self.strings, self.count
+        data, strings, count, raw = self.data, self.strings, self.count, self._names
         unpack, find = _NAME.unpack_from, self.strings.find
         found = {}
         for index in indices:
             if index < count:
                 (start,) = unpack(data, index * SYMBOL_SIZE)
-                text = strings[start : find(b"\0", start)]
+                raw[index] = text = strings[start : find(b"\0", start)]
                 found[index] = text.decode("utf-8", "backslashreplace")
         return found
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gdbext.elf.arch import ABSOLUTE, IRELATIVE, Arch
+from gdbext.elf.arch import ABSOLUTE, GLOB_DAT, IRELATIVE, JUMP_SLOT, Arch
 from gdbext.elf.image import PT_GNU_RELRO
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
@@ -34,6 +34,8 @@ VERDICTS = (OK, REDIRECTED, STALE, DANGLING, UNVERIFIED)
 WEAK = "nobody defines it, and the reference is weak"
 UNDEFINED = "nobody defines it: the first call ends in a symbol lookup error"
 _MASK = (1 << 64) - 1
+_UNASKED = object()
+_PLAIN = frozenset({JUMP_SLOT, GLOB_DAT})
 
 
 class Judgement(NamedTuple):
@@ -76,7 +78,8 @@ class Judge:
             reason = "this module is being unloaded"
         if reason is not None:
             return [Judgement(UNVERIFIED, None, reason)] * len(found.slots)
-        answers: dict[tuple[int, int], Found | Problem | None] = {}
+        resolve = self._resolver(module)
+        answers: dict[tuple[int, int], Any] = {}
         judgements = []
         for slot in found.slots:
             if slot.state is None:
@@ -85,21 +88,32 @@ class Judge:
             answer: Found | Problem | None = None
             number = slot.relocation.symbol
             if number:
-                type_class = PLT if slot.kind in PLT_KINDS else DATA
-                key = number, type_class
-                if key not in answers:
-                    answers[key] = self._resolve(module, number, type_class)
-                answer = answers[key]
+                key = number, PLT if slot.kind in PLT_KINDS else DATA
+                answer = answers.get(key, _UNASKED)
+                if answer is _UNASKED:
+                    answer = answers[key] = resolve(*key)
             judgements.append(self._slot(module, slot, answer))
         return judgements
 
-    def _resolve(self, module: Module, number: int, type_class: int) -> Found | Problem | None:
+    def _resolver(self, module: Module) -> Callable[[int, int], Found | Problem | None]:
+        """The lookup for one module, its failure being an answer too."""
         try:
-            return self.lookup.resolve(module, number, type_class)
+            resolve = self.lookup.resolver(module)
         except Problem as problem:
-            return problem
+            failure = problem
+            return lambda _number, _type_class: failure
+
+        def answer(number: int, type_class: int) -> Found | Problem | None:
+            try:
+                return resolve(number, type_class)
+            except Problem as problem:
+                return problem
+
+        return answer
 
     def _slot(self, module: Module, slot: Slot, answer: Found | Problem | None) -> Judgement:
+        if isinstance(answer, Found) and slot.value == answer.address and slot.kind in _PLAIN:
+            return self._right(answer.module)  # nearly all of them
         if isinstance(answer, Problem):
             verdict = OK if slot.state == LAZY else UNVERIFIED
             return Judgement(verdict, None, str(answer))
@@ -153,10 +167,11 @@ class Judge:
 
     def _right(self, expected: Module) -> Judgement:
         """`ok`, the same object for each slot that leads to one module."""
-        key = expected.map.address
-        if key not in self._fine:
-            self._fine[key] = Judgement(OK, expected, None)
-        return self._fine[key]
+        key = id(expected)
+        found = self._fine.get(key)
+        if found is None:
+            found = self._fine[key] = Judgement(OK, expected, None)
+        return found
 
     def _mismatch(self, module: Module, slot: Slot, expected: Module | None, why: str) -> Judgement:
         if slot.kind == ABSOLUTE and not _in_relro(module, slot):

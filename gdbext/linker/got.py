@@ -138,15 +138,18 @@ class _Reader:
                     definition = Definition(symbol, 0) if symbol and provider else None
                 elif value == 0:
                     state = NULL
-                elif kind == JUMP_SLOT and self._is_lazy(
-                    stubs, tables, value, relocation, pltgot, symbol
+                elif (
+                    kind == JUMP_SLOT
+                    and stubs.first <= value < stubs.last
+                    and self._is_lazy(stubs, tables, value, relocation, pltgot, symbol)
                 ):
                     state = LAZY
                 else:
                     key = value, symbol
-                    if key not in owners:
-                        owners[key] = self._owner(value, symbol)
-                    provider, definition = owners[key]
+                    owner = owners.get(key)
+                    if owner is None:
+                        owner = owners[key] = self._owner(value, symbol)
+                    provider, definition = owner
                     state = BOUND if provider else DANGLING
                     if provider is None:
                         state, reason = _explain(image, kind, relocation, tables, value)
@@ -278,6 +281,8 @@ class _Stubs:
             for s in image.loads
             if s.flags & PF_X
         ]
+        self.first = min((start for start, _ in self._segments), default=0)
+        self.last = max((end for _, end in self._segments), default=0)
 
     def hold(self, address: int) -> bool:
         return any(start <= address < end for start, end in self._segments)

@@ -6,9 +6,9 @@ Sources: glibc, elf/dl-lookup.c (_dl_lookup_symbol_x, do_lookup_x), elf/dl-reloc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import (
@@ -17,6 +17,7 @@ from gdbext.elf.symbols import (
     STB_WEAK,
     STV_DEFAULT,
     STV_PROTECTED,
+    SYMBOL_SIZE,
     Symbol,
 )
 from gdbext.linker.definers import Definers
@@ -56,6 +57,9 @@ class Candidate(NamedTuple):
     skipped: str
 
 
+Step = tuple[Scope, dict[Wanted, Any]]
+
+
 @dataclass(frozen=True)
 class Lookup:
     """Lookups in one stopped process. Each method raises Problem where it cannot know."""
@@ -69,21 +73,43 @@ class Lookup:
 
     def resolve(self, module: Module, index: int, type_class: int) -> Found | None:
         """What the reference `index` of `module`'s .dynsym binds to, None if to nothing."""
-        symbols = self.tables_of(module).symbols
-        if index >= symbols.count:
-            raise Problem(f"damaged relocation: there is no symbol {index}")
-        binding, visibility = symbols.binding_and_visibility(index)
-        if binding == STB_LOCAL:
-            return self.found(module, index)
-        wanted = self.wanted(module, index, type_class)
-        if self.rules.musl:
-            return self.search(self.scopes.of(module), wanted)
-        if visibility == STV_DEFAULT:
-            return self.search(self.scopes.of(module), wanted)
+        return self.resolver(module)(index, type_class)
+
+    def resolver(self, module: Module) -> Callable[[int, int], Found | None]:
+        """resolve() for one module, whose tables and scopes are looked at once."""
+        tables = self.tables_of(module)
+        symbols, versions = tables.symbols, tables.versions
+        data, count, indices, names = symbols.data, symbols.count, versions.indices, versions.names
+        versioned = min(len(indices), count)
+        musl, search = self.rules.musl, self._search
+        steps: list[Step] = []
+
+        def resolve(index: int, type_class: int) -> Found | None:
+            if index >= count:
+                raise Problem(f"damaged relocation: there is no symbol {index}")
+            at = index * SYMBOL_SIZE
+            if data[at + 4] >> 4 == STB_LOCAL:
+                return self.found(module, index)
+            visibility = data[at + 5] & 3
+            if visibility != STV_DEFAULT and not musl:
+                return self._not_default(module, index, type_class, visibility)
+            if not steps:
+                steps.extend(self._steps(self.scopes.of(module)))
+            version = indices[index] & 0x7FFF if index < versioned else 0
+            exact = version in versions.exact
+            wanted = Wanted(symbols.raw_name(index), names.get(version), exact, type_class)
+            return search(steps, wanted)
+
+        return resolve
+
+    def _not_default(
+        self, module: Module, index: int, type_class: int, visibility: int
+    ) -> Found | None:
         own = self.found(real(self.linker, module), index)
         if visibility != STV_PROTECTED:
             return own
         scopes = self.scopes.of(module)
+        wanted = self.wanted(module, index, type_class)
         found = self.search(scopes, wanted)
         return self._protected(scopes, wanted, found, own) if found is not None else None
 
@@ -105,19 +131,26 @@ class Lookup:
 
     def search(self, scopes: Sequence[Scope], wanted: Wanted) -> Found | None:
         """The first definition in `scopes` that is what is wanted."""
+        return self._search(self._steps(scopes), wanted)
+
+    def _steps(self, scopes: Sequence[Scope]) -> list[Step]:
+        """Each scope with what was found in it so far."""
+        return [(scope, self._answers.setdefault(id(scope), {})) for scope in scopes]
+
+    def _search(self, steps: Sequence[Step], wanted: Wanted) -> Found | None:
         if self.rules.musl:
             wanted = wanted._replace(version=None, exact=False)
         weak: Found | None = None
-        for scope in scopes:
-            answers = self._answers.get(id(scope))
-            if answers is None:
-                answers = self._answers[id(scope)] = {}
+        for scope, answers in steps:
             found = answers.get(wanted, _UNASKED)
             if found is _UNASKED:
                 found = answers[wanted] = self._in_scope(scope, wanted)
             if found is not None:
-                if not self.rules.dynamic_weak or found.symbol.binding != STB_WEAK:
+                binding = found.symbol.info >> 4
+                if binding == STB_GNU_UNIQUE:
                     return self._unique(found, wanted)
+                if binding != STB_WEAK or not self.rules.dynamic_weak:
+                    return cast("Found", found)
                 weak = weak or found
         return weak
 
@@ -240,9 +273,7 @@ class Lookup:
 
     def _unique(self, found: Found, wanted: Wanted) -> Found:
         """A GNU_UNIQUE symbol is one for its namespace: the one that was looked up first."""
-        if self.rules.musl or found.symbol.binding != STB_GNU_UNIQUE:
-            return found
-        if wanted.type_class & COPY:
+        if self.rules.musl or wanted.type_class & COPY:
             return found
         first = self.rules.unique(found.module.namespace, wanted.name)
         if first is None:
