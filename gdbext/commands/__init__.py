@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gdbext.commands.conflicts import PlugConflicts
 from gdbext.commands.got import PlugGot
+from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.symbol import PlugSymbol
@@ -17,6 +18,7 @@ COMMANDS = (
     PlugWhere,
     PlugSymbol,
     PlugConflicts,
+    PlugInit,
     PlugTls,
 )
 

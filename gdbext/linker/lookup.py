@@ -98,7 +98,10 @@ class Lookup:
     def found(self, module: Module, index: int, scope: Scope | None = None) -> Found:
         """Entry `index` of `module`'s .dynsym as a definition."""
         symbol = self.tables_of(module).symbols.entry(index)
-        return Found(module, index, symbol, symbol.address(module.bias), scope)
+        # musl relocates absolute symbols like all others (laddr in do_relocs)
+        moved = module.bias + symbol.value & (1 << 64) - 1
+        address = moved if self.rules.musl else symbol.address(module.bias)
+        return Found(module, index, symbol, address, scope)
 
     def search(self, scopes: Sequence[Scope], wanted: Wanted) -> Found | None:
         """The first definition in `scopes` that is what is wanted."""
