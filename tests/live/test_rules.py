@@ -95,6 +95,34 @@ def test_rule(run: Run, index: int, sessions: Sessions, tmp_path: Path) -> None:
         rows_agree_with_log(rows, log, program, links)
 
 
+@pytest.mark.usefixtures("built")
+def test_the_judge_finds_each_wrong_slot(sessions: Sessions, tmp_path: Path) -> None:
+    """A slot that is missing, or expected to be anybody else's, is a disagreement."""
+    program = programs.program("order/opener")
+    env = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "ld"), "LD_BIND_NOW": "1"}
+    gdb = sessions.live(program, "open:n:libuser.so", env=env)
+    got, links = gdb.json("plug-got -all"), gdb.json("plug-links")
+    log = bindings.read_bindings(tmp_path / "ld")
+    paths = [module["path"] for module in got["modules"]]
+    checked = 0
+    for module in got["modules"]:
+        for slot in [slot for slot in module["slots"] if slot["symbol"]]:
+            right = slot["expected"]
+            for wrong in {*paths, None} - {right}:
+                slot["expected"] = wrong
+                assert len(bindings.judge_documents(got, links, log).disagreements) == 1, slot
+            slot["expected"] = right
+            checked += 1
+        for number, slot in enumerate(list(module["slots"])):
+            several = [s["symbol"] for s in module["slots"]].count(slot["symbol"]) > 1
+            if slot["symbol"] and not several and slot["state"] != "null":
+                del module["slots"][number]
+                assert len(bindings.judge_documents(got, links, log).disagreements) == 1, slot
+                module["slots"].insert(number, slot)
+    assert checked > 20
+    assert bindings.judge_documents(got, links, log).disagreements == []
+
+
 def alarms(got: Document) -> set[tuple[str, str, str]]:
     """The slots whose verdict is not ok."""
     return {
