@@ -60,6 +60,7 @@ class PlugGot(Command):
         from gdbext.findings.verdicts import VERDICTS, make_judge
         from gdbext.linker.got import read_slots
         from gdbext.linker.modules import read_linker
+        from gdbext.linker.references import referring
         from gdbext.linker.selection import select_modules
 
         if args.verdict not in (None, *VERDICTS):
@@ -70,12 +71,19 @@ class PlugGot(Command):
         else:
             everywhere = args.all or args.symbol or args.verdict
             modules = list(linker.modules if everywhere else linker.modules[:1])
-        found = read_slots(inferior.memory, inferior.arch, linker, inferior.tables, modules)
+        tables, judge = inferior.tables, make_judge(inferior, linker, inferior.tables)
+        numbers = None
+        if args.symbol:
+            name = args.symbol.partition("@")[0].encode("utf-8", "surrogateescape")
+            numbers = referring(linker, tables, name)
+        found = read_slots(
+            inferior.memory, inferior.arch, linker, tables, modules, numbers, judge.lookup
+        )
         if args.symbol:
             found = _with_symbol(found, args.symbol)
             if not any(m.slots for m in found):
                 raise Problem(f"no slot for the symbol {args.symbol!r}")
-        judgements = make_judge(inferior, linker, inferior.tables).judge(found)
+        judgements = judge.judge(found)
         headers = judge_headers(inferior.memory, inferior.arch, linker, found)
         judged = [JudgedModule(*row) for row in zip(found, judgements, headers)]
         return [_with_verdict(m, args.verdict) for m in judged] if args.verdict else judged

@@ -82,7 +82,7 @@ def _bound(
     """Every slot of every module for the name, with its judgement."""
     numbers = referring(linker, tables, name)
     modules = [m for m in linker.modules if m.map.address in numbers]
-    found = read_slots(judge.memory, judge.arch, linker, tables, modules, numbers)
+    found = read_slots(judge.memory, judge.arch, linker, tables, modules, numbers, judge.lookup)
     rows = []
     for one, judgements in zip(found, judge.judge(found)):
         for slot, judgement in zip(one.slots, judgements):

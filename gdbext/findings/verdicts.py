@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gdbext.elf.arch import ABSOLUTE, GLOB_DAT, IRELATIVE, JUMP_SLOT, Arch
 from gdbext.elf.image import PT_GNU_RELRO
@@ -34,7 +34,6 @@ VERDICTS = (OK, REDIRECTED, STALE, DANGLING, UNVERIFIED)
 WEAK = "nobody defines it, and the reference is weak"
 UNDEFINED = "nobody defines it: the first call ends in a symbol lookup error"
 _MASK = (1 << 64) - 1
-_UNASKED = object()
 _PLAIN = frozenset({JUMP_SLOT, GLOB_DAT})
 
 
@@ -49,7 +48,7 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges the slots of one stopped process."""
+    """Judges the slots of one stopped process, which were read with `lookup`."""
 
     memory: Memory
     arch: Arch
@@ -58,18 +57,7 @@ class Judge:
 
     def judge(self, modules: Sequence[ModuleSlots]) -> list[list[Judgement]]:
         """A judgement for each slot of each of `modules`, in their order."""
-        self.lookup.definers.prepare(self._names(modules))
         return [self._module(module) for module in modules]
-
-    def _names(self, modules: Sequence[ModuleSlots]) -> set[bytes]:
-        names: set[bytes] = set()
-        for found in modules:
-            tables = self.lookup.tables.of(found.module) if found.slots else None
-            if tables is not None:
-                symbols = tables.symbols
-                wanted = {s.relocation.symbol for s in found.slots} - {0}
-                names.update(symbols.raw_name(i) for i in wanted if i < symbols.count)
-        return names
 
     def _module(self, found: ModuleSlots) -> list[Judgement]:
         module = found.module
@@ -78,40 +66,12 @@ class Judge:
             reason = "this module is being unloaded"
         if reason is not None:
             return [Judgement(UNVERIFIED, None, reason)] * len(found.slots)
-        resolve = self._resolver(module)
-        answers: dict[tuple[int, int], Any] = {}
-        judgements = []
-        for slot in found.slots:
-            if slot.state is None:
-                judgements.append(Judgement(UNVERIFIED, None, slot.reason))
-                continue
-            answer: Found | Problem | None = None
-            number = slot.relocation.symbol
-            if number:
-                key = number, PLT if slot.kind in PLT_KINDS else DATA
-                answer = answers.get(key, _UNASKED)
-                if answer is _UNASKED:
-                    answer = answers[key] = resolve(*key)
-            judgements.append(self._slot(module, slot, answer))
-        return judgements
+        return [self._slot(module, slot) for slot in found.slots]
 
-    def _resolver(self, module: Module) -> Callable[[int, int], Found | Problem | None]:
-        """The lookup for one module, its failure being an answer too."""
-        try:
-            resolve = self.lookup.resolver(module)
-        except Problem as problem:
-            failure = problem
-            return lambda _number, _type_class: failure
-
-        def answer(number: int, type_class: int) -> Found | Problem | None:
-            try:
-                return resolve(number, type_class)
-            except Problem as problem:
-                return problem
-
-        return answer
-
-    def _slot(self, module: Module, slot: Slot, answer: Found | Problem | None) -> Judgement:
+    def _slot(self, module: Module, slot: Slot) -> Judgement:
+        answer = slot.answer if slot.relocation.symbol else None
+        if slot.state is None:
+            return Judgement(UNVERIFIED, None, slot.reason)
         if isinstance(answer, Found) and slot.value == answer.address and slot.kind in _PLAIN:
             return self._right(answer.module)  # nearly all of them
         if isinstance(answer, Problem):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from gdbext.elf.arch import (
     ABSOLUTE,
@@ -15,27 +15,35 @@ from gdbext.elf.arch import (
     TLSDESC,
     Arch,
 )
-from gdbext.elf.image import DT_PLTGOT, PF_X, PT_GNU_RELRO, Image
+from gdbext.elf.image import DT_PLTGOT, PT_GNU_RELRO, Image
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import Relocation, read_relocations
 from gdbext.elf.symbols import SHN_ABS
 from gdbext.linker.linkmaps import RT_ADD
 from gdbext.linker.loading import read_got_header
+from gdbext.linker.lookup import NOT_ASKED, Answer, Found, Lookup
+from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import LINKER, Linker, Module
+from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.slotvalues import read_values
+from gdbext.linker.stubs import Stubs
 from gdbext.linker.tables import Definition, Tables, TableSet
 from gdbext.linker.tlsslots import TLS_KINDS, tls_target
 
 BOUND, LAZY, NULL, DANGLING = "bound", "lazy", "null", "dangling"
 NOT_RELOCATED = "ld.so has not relocated this module yet"
 OWN_VALUE = "the program keeps a value of its own in this data"
-_STUB = 32  # bytes of a PLT entry or of PLT0
+Owner = tuple[Optional[Module], Optional[Definition]]
 _NO_SLOTS = frozenset({RELATIVE, COPY})  # data, not slots: they lead to no other module
 
 
 class Slot(NamedTuple):
-    """One slot. `value` is None when it cannot be read, `state` when it cannot be told."""
+    """One slot. `value` is None when it cannot be read, `state` when it cannot be told.
+
+    `answer` is what ld.so's lookup of its symbol gives now: None for nothing, a Problem where
+    that cannot be known (NOT_ASKED if nobody asked, or there is no symbol).
+    """
 
     address: int
     kind: str
@@ -48,6 +56,7 @@ class Slot(NamedTuple):
     definition: Definition | None
     reason: str | None
     relocation: Relocation
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,17 @@ class ModuleSlots:
     problem: str | None
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """The relocations of one module that fill slots, by address, and the names of their symbols."""
+
+    module: Module
+    image: Image
+    tables: Tables
+    relocations: list[Relocation]
+    names: dict[int, str]
+
+
 def read_slots(
     memory: Memory,
     arch: Arch,
@@ -68,13 +88,23 @@ def read_slots(
     tables: TableSet,
     modules: Iterable[Module],
     symbols: Mapping[int, Set[int]] | None = None,
+    lookup: Lookup | None = None,
 ) -> list[ModuleSlots]:
     """The slots of each of `modules`; ld.so's proxies in other namespaces have none.
 
     `symbols`, {link_map address: entries of .dynsym}, limits them to slots for those symbols.
+    With `lookup`, each slot has the answer of ld.so's own lookup.
     """
-    reader = _Reader(memory, arch, linker, tables, symbols)
-    return [reader.read(m) for m in modules if not (m.kind == LINKER and m.namespace)]
+    reader = _Reader(memory, arch, linker, tables, symbols, lookup)
+    found = [reader.want(m) for m in modules if not (m.kind == LINKER and m.namespace)]
+    if lookup is not None:
+        lookup.definers.prepare(
+            one.tables.symbols.raw_name(number)
+            for one in found
+            if isinstance(one, _Wanted)
+            for number in one.names
+        )
+    return [reader.read(one) if isinstance(one, _Wanted) else one for one in found]
 
 
 @dataclass(frozen=True)
@@ -84,44 +114,51 @@ class _Reader:
     linker: Linker
     tables: TableSet
     symbols: Mapping[int, Set[int]] | None
+    lookup: Lookup | None
     # Many modules bind the same symbol to the same place: each is looked up once.
-    _owners: dict[tuple[int, str | None], tuple[Module | None, Definition | None]] = field(
-        default_factory=dict
-    )
+    _owners: dict[tuple[int, str | None], Owner] = field(default_factory=dict)
 
-    def read(self, module: Module) -> ModuleSlots:
+    def want(self, module: Module) -> _Wanted | ModuleSlots:
+        """What to read of a module; its slots themselves where there are none to read."""
         image, tables = module.image, self.tables.of(module)
         if image is None or tables is None:
             return ModuleSlots(module, [], None, None, module.problem)
-        header = read_got_header(self.memory, image)
-        header_address = image.pointer(DT_PLTGOT)
-        try:
-            slots = self._slots(module, image, tables)
-        except Problem as problem:
-            return ModuleSlots(module, [], header_address, header, str(problem))
-        return ModuleSlots(module, slots, header_address, header, None)
-
-    def _slots(self, module: Module, image: Image, tables: Tables) -> list[Slot]:
         kinds = self.arch.relocations
         only = None if self.symbols is None else self.symbols.get(module.map.address, frozenset())
-        wanted = [
-            r
-            for r in read_relocations(self.memory, image)
-            if r.type in kinds
-            and kinds[r.type][0] not in _NO_SLOTS
-            and (only is None or r.symbol in only)
-        ]
-        if not wanted:
-            return []
-        wanted.sort()
-        values = read_values(self.memory, image, wanted)
-        stubs = _Stubs(self.memory, image)
-        pltgot = image.pointer(DT_PLTGOT) or 0
-        unread = None if self._is_relocated(module, image, wanted, values) else NOT_RELOCATED
-        owners, versions = self._owners, tables.versions
-        names = tables.symbols.names({r.symbol for r in wanted if r.symbol})
+        try:
+            wanted = [
+                r
+                for r in read_relocations(self.memory, image)
+                if r.type in kinds
+                and kinds[r.type][0] not in _NO_SLOTS
+                and (only is None or r.symbol in only)
+            ]
+            wanted.sort()
+            names = tables.symbols.names({r.symbol for r in wanted if r.symbol}) if wanted else {}
+        except Problem as problem:
+            return self._with_header(module, image, [], str(problem))
+        return _Wanted(module, image, tables, wanted, names)
+
+    def read(self, wanted: _Wanted) -> ModuleSlots:
+        slots = self._slots(wanted) if wanted.relocations else []
+        return self._with_header(wanted.module, wanted.image, slots, None)
+
+    def _with_header(
+        self, module: Module, image: Image, slots: list[Slot], problem: str | None
+    ) -> ModuleSlots:
+        header = read_got_header(self.memory, image)
+        return ModuleSlots(module, slots, image.pointer(DT_PLTGOT), header, problem)
+
+    def _slots(self, wanted: _Wanted) -> list[Slot]:
+        module, image, tables, names = wanted.module, wanted.image, wanted.tables, wanted.names
+        values = read_values(self.memory, image, wanted.relocations)
+        stubs = Stubs(self.memory, self.arch, tables)
+        unread = None if self._is_relocated(wanted, values) else NOT_RELOCATED
+        kinds, owners, versions = self.arch.relocations, self._owners, tables.versions
+        ask = self.lookup.answers(module) if self.lookup is not None else _ask_nobody
+        answers: dict[tuple[int, int], Answer] = {}
         slots = []
-        for relocation, value in zip(wanted, values):
+        for relocation, value in zip(wanted.relocations, values):
             kind, type_name = kinds[relocation.type]
             index = relocation.symbol
             symbol = names.get(index) or None
@@ -130,6 +167,12 @@ class _Reader:
             provider: Module | None = None
             definition: Definition | None = None
             reason = unread
+            answer: Answer = NOT_ASKED
+            if index:
+                asked = index, PLT if kind in PLT_KINDS else DATA
+                answer = answers.get(asked, NOT_ASKED)
+                if answer is NOT_ASKED:
+                    answer = answers[asked] = ask(*asked)
             if value is None:
                 reason = "this memory cannot be read"
             elif unread is None:
@@ -141,14 +184,14 @@ class _Reader:
                 elif (
                     kind == JUMP_SLOT
                     and stubs.first <= value < stubs.last
-                    and self._is_lazy(stubs, tables, value, relocation, pltgot, symbol)
+                    and stubs.is_lazy(value, relocation, symbol)
                 ):
                     state = LAZY
                 else:
                     key = value, symbol
                     owner = owners.get(key)
                     if owner is None:
-                        owner = owners[key] = self._owner(value, symbol)
+                        owner = owners[key] = self._owner(value, symbol, answer)
                     provider, definition = owner
                     state = BOUND if provider else DANGLING
                     if provider is None:
@@ -166,64 +209,26 @@ class _Reader:
                     definition,
                     reason,
                     relocation,
+                    answer,
                 )
             )
         return slots
 
-    def _is_relocated(
-        self,
-        module: Module,
-        image: Image,
-        relocations: Sequence[Relocation],
-        values: Sequence[int | None],
-    ) -> bool:
+    def _is_relocated(self, wanted: _Wanted, values: Sequence[int | None]) -> bool:
         """By l_relocated; at ld.so's very first stop, when that is not found yet, by the values."""
+        module = wanted.module
         if module.private is not None and module.private.relocated is not None:
             return module.private.relocated
         adding = {n.index for n in self.linker.namespaces if n.state == RT_ADD}
         return module.namespace not in adding or not any(
-            self.arch.relocations[r.type][0] == JUMP_SLOT and _is_raw(image, value)
-            for r, value in zip(relocations, values)
+            self.arch.relocations[r.type][0] == JUMP_SLOT and _is_raw(wanted.image, value)
+            for r, value in zip(wanted.relocations, values)
         )
 
-    def _is_lazy(
-        self,
-        stubs: _Stubs,
-        tables: Tables,
-        value: int,
-        relocation: Relocation,
-        pltgot: int,
-        symbol: str | None,
-    ) -> bool:
-        """Whether a JUMP_SLOT still leads to its own PLT, told by the linker's own data.
-
-        The code there hands this slot's number, or the resolver in GOT[2], to ld.so. A PLT of
-        another form is told by the file: ld.so prepares a lazy slot by adding the load bias
-        to what the file has there (glibc, elf_machine_lazy_rel).
-        """
-        if not stubs.hold(value):
-            return False
-        code = stubs.code(value)
-        if code is None:
-            # Not in this core. A symbol that another module defines leads here by the PLT alone.
-            number = relocation.symbol
-            return number < tables.symbols.count and not tables.symbols.entry(number).shndx
-        index = relocation.plt_index or 0
-        if self.arch.lazy_stub(code, value, index, pltgot):
-            return True
-        name = tables.name(value, symbol)
-        if name is not None and name.symbol == symbol:
-            return False  # its own definition of that symbol
-        file = tables.file
-        if file is None:
-            return False
-        try:
-            first = int.from_bytes(file.memory.read(relocation.offset, 8), "little")
-        except Unreadable:
-            return False
-        return first + tables.image.bias == value
-
-    def _owner(self, value: int, symbol: str | None) -> tuple[Module | None, Definition | None]:
+    def _owner(self, value: int, symbol: str | None, answer: Answer) -> Owner:
+        """The module and the name that an address belongs to."""
+        if isinstance(answer, Found) and answer.address == value and symbol:
+            return answer.module, Definition(symbol, 0)  # an absolute symbol's too
         module = self.linker.owner(value)
         if module is not None:
             return module, self.tables.name(module, value, symbol)
@@ -270,29 +275,5 @@ def _explain(
     return DANGLING, "this address is in no loaded module"
 
 
-class _Stubs:
-    """The bytes of a module's own PLT entries, each executable segment read at most once."""
-
-    def __init__(self, memory: Memory, image: Image) -> None:
-        self._memory = memory
-        self._image = image
-        self._segments = [
-            (image.bias + s.vaddr, image.bias + s.vaddr + s.memsz)
-            for s in image.loads
-            if s.flags & PF_X
-        ]
-        self.first = min((start for start, _ in self._segments), default=0)
-        self.last = max((end for _, end in self._segments), default=0)
-
-    def hold(self, address: int) -> bool:
-        return any(start <= address < end for start, end in self._segments)
-
-    def code(self, address: int) -> bytes | None:
-        """Up to _STUB bytes of the module's own code at `address`; None where it is not known."""
-        for start, end in self._segments:
-            if start <= address < end:
-                try:
-                    return self._memory.read(address, min(_STUB, end - address))
-                except Unreadable:
-                    return None
-        return None
+def _ask_nobody(_number: int, _type_class: int) -> Answer:
+    return NOT_ASKED

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Union, cast
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import (
@@ -20,8 +20,9 @@ from gdbext.elf.symbols import (
     SYMBOL_SIZE,
     Symbol,
 )
+from gdbext.linker.choice import choose, explain_choice
 from gdbext.linker.definers import Definers
-from gdbext.linker.matching import BASE, COPY, MATCH, PLT, SOLE, Wanted, glibc_local
+from gdbext.linker.matching import COPY, PLT, Wanted
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.process import Process
 from gdbext.linker.rules import Rules, read_rules
@@ -31,7 +32,6 @@ from gdbext.linker.tables import Tables, TableSet
 AGAIN, LATER = "it was met before", "an earlier one won"
 COPIED = "the program's own is what is copied to"
 _UNASKED = object()
-_ALONE = frozenset({MATCH, SOLE, BASE})  # enough for the only symbol of the name
 
 
 class Found(NamedTuple):
@@ -58,6 +58,8 @@ class Candidate(NamedTuple):
 
 
 Step = tuple[Scope, dict[Wanted, Any]]
+Answer = Union[Found, Problem, None]
+NOT_ASKED = Problem("no lookup was made")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,22 @@ class Lookup:
             return search(steps, wanted)
 
         return resolve
+
+    def answers(self, module: Module) -> Callable[[int, int], Answer]:
+        """resolver(), where a Problem is an answer as well."""
+        try:
+            resolve = self.resolver(module)
+        except Problem as problem:
+            failure = problem
+            return lambda _index, _type_class: failure
+
+        def answer(index: int, type_class: int) -> Answer:
+            try:
+                return resolve(index, type_class)
+            except Problem as problem:
+                return problem
+
+        return answer
 
     def _not_default(
         self, module: Module, index: int, type_class: int, visibility: int
@@ -160,14 +178,15 @@ class Lookup:
         for scope in scopes:
             for module in self._definers_in(scope, wanted.name):
                 passed = self._is_skipped(module, wanted)
-                chosen, reasons = self._in_module(module, wanted)
-                versions = self.tables_of(module).versions
+                tables = self.tables_of(module)
+                indices = self.definers.of(wanted.name)[module.map.address]
+                chosen, reasons = explain_choice(tables, self.rules, indices, wanted)
                 for index, reason in reasons:
                     skipped = passed or reason
                     if index == chosen and not passed:
                         skipped = "" if winner is None else AGAIN if module is winner else LATER
                         winner = winner or module
-                    yield Candidate(scope, module, index, versions.of(index), skipped)
+                    yield Candidate(scope, module, index, tables.versions.of(index), skipped)
 
     def tables_of(self, module: Module) -> Tables:
         """The symbol tables of a module; raises Problem where it has none."""
@@ -192,7 +211,8 @@ class Lookup:
         for module in self._definers_in(scope, wanted.name):
             if self._is_skipped(module, wanted):
                 continue
-            index = self._chosen(module, wanted)
+            indices = self.definers.of(wanted.name)[module.map.address]
+            index = choose(self.tables_of(module), self.rules, indices, wanted)
             if index is None:
                 continue
             found = self.found(module, index, scope)
@@ -220,56 +240,6 @@ class Lookup:
             if scope.positions.get(address, end) < end:
                 path = self.linker.by_map[address].path
                 raise Problem(f"the symbols of {path} cannot be read: {why}")
-
-    def _chosen(self, module: Module, wanted: Wanted) -> int | None:
-        """The index that a module answers with; mostly it has one symbol of that name."""
-        indices = self.definers.of(wanted.name)[module.map.address]
-        if len(indices) > 1:
-            return self._in_module(module, wanted)[0]
-        index = indices[0]
-        tables = self.tables_of(module)
-        symbol, versions = tables.symbols.entry(index), tables.versions
-        versym = versions.indices[index] if index < len(versions.indices) else None
-        reason = self.rules.match(symbol, versym, versions.of(index), wanted)
-        if reason not in _ALONE or (not self.rules.musl and glibc_local(symbol)):
-            return None
-        return index
-
-    def _in_module(
-        self, module: Module, wanted: Wanted
-    ) -> tuple[int | None, list[tuple[int, str]]]:
-        """(the index that a module answers with, [(index, why it is not that one)])."""
-        tables = self.tables_of(module)
-        versions = tables.versions
-        match = self.rules.match
-        reasons: list[tuple[int, str]] = []
-        sole: list[int] = []
-        base: int | None = None
-        chosen: int | None = None
-        for index in self.definers.of(wanted.name).get(module.map.address, ()):
-            symbol = tables.symbols.entry(index)
-            versym = versions.indices[index] if index < len(versions.indices) else None
-            reason = match(symbol, versym, versions.of(index), wanted)
-            if reason == SOLE:
-                sole.append(index)
-            elif reason == BASE:
-                if self.rules.base_at_once and chosen is None:
-                    chosen = index
-                base = index if base is None else base
-            elif reason == MATCH and chosen is None:
-                if base is not None and self.rules.base_at_once is None:
-                    raise Problem("whether a definition without a version comes first depends on "
-                                  "the version of glibc, which is not known")  # fmt: skip
-                chosen = index
-            reasons.append((index, reason))
-        if chosen is None:
-            chosen = base if base is not None else sole[0] if len(sole) == 1 else None
-        if chosen is not None and not self.rules.musl:
-            local = glibc_local(tables.symbols.entry(chosen))
-            if local != MATCH:
-                reasons = [(i, local if i == chosen else reason) for i, reason in reasons]
-                chosen = None
-        return chosen, reasons
 
     def _unique(self, found: Found, wanted: Wanted) -> Found:
         """A GNU_UNIQUE symbol is one for its namespace: the one that was looked up first."""
