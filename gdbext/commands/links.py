@@ -138,7 +138,10 @@ def _document(linker: Linker, link: Link) -> dict[str, Any]:
     for field, reason in link.reasons.items():
         document[field + "_reason"] = shown(reason)
     if link.search is not None:
-        document["search"], document["search_reason"] = link.search[0], shown(link.search[1])
+        if link.search.opener is not None:
+            document["opened_by"] = shown(link.search.opener.path)
+            del document["opened_by_reason"]
+        document["search"], document["search_reason"] = link.search.rule, shown(link.search.text)
     return document
 
 
@@ -162,7 +165,7 @@ def _table(links: list[Link], search: bool) -> Iterator[str]:
     if any(map(_marks, links)):
         columns.append(("marks", _marks))
     if search:
-        columns.append(("found by", lambda link: (link.search or (None, ""))[0] or "?"))
+        columns.append(("found by", lambda link: (link.search and link.search.rule) or "?"))
     headers = [header for header, _ in columns]
     rows = [[cell(link) for _, cell in columns] for link in links]
     sizes = [max(map(len, column)) for column in zip(headers, *rows)]
@@ -214,11 +217,18 @@ def _in_full(linker: Linker, link: Link) -> Iterator[str]:
         ("file", _FILE_TEXT.get(link.on_disk.state or "") or f"unknown: {link.on_disk.reason}"),
         ("needs", _NO_STRINGS if module.needed is None else " ".join(module.needed) or "-"),
         ("needed by", " ".join(os.path.basename(m.path) for m in linker.needed_by(module)) or "-"),
-        ("opened by", f"unknown: {reason}" if (reason := link.reasons.get("opened_by")) else "-"),
+        ("opened by", _opener(link)),
     ]
     if link.search is not None:
-        rows.append(("found", f"{link.search[0] or 'unknown'}: {link.search[1]}"))
+        rows.append(("found", f"{link.search.rule or 'unknown'}: {link.search.text}"))
     yield from pairs(rows)
+
+
+def _opener(link: Link) -> str:
+    if link.search is not None and link.search.opener is not None:
+        return f"{link.search.opener.path}, the only one whose RUNPATH leads there"
+    reason = link.reasons.get("opened_by")
+    return f"unknown: {reason}" if reason else "-"
 
 
 _FILE_TEXT = {
