@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from gdbext.commands.got import PlugGot
 from gdbext.commands.links import PlugLinks
+from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.where import PlugWhere
 
-COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere)
+COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere, PlugNeeded)
 
 
 def register() -> None:

@@ -44,6 +44,7 @@ class PlugLinks(Command):
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> LinksFacts:
+        from gdbext.inferior.files import cache_path
         from gdbext.linker.links import describe_links
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
@@ -52,7 +53,7 @@ class PlugLinks(Command):
         modules = select_modules(linker, args.module) if args.module else linker.modules
         # Only a process of this machine has a /proc here; another's pid may be anybody's.
         local_path = inferior.local_path if inferior.target == "native" else None
-        cache = _cache_path(local_path) if args.search else None
+        cache = cache_path(inferior) if args.search else None
         links = describe_links(inferior, linker, modules, local_path, cache)
         return LinksFacts(linker, links)
 
@@ -91,17 +92,6 @@ class PlugLinks(Command):
             yield f"{title}{count(len(links), 'module')}, in the order of the link_map chain"
             yield from _table(links, args.search)
         yield from _marked(facts.links)
-
-
-def _cache_path(local_path: Callable[[str], str] | None) -> str:
-    """Where this machine has the ld.so.cache that the process's ld.so looked into."""
-    path = "/etc/ld.so.cache"
-    if local_path is not None:
-        return local_path(path)
-    import gdb
-
-    sysroot = str(gdb.parameter("sysroot") or "")
-    return path if sysroot.startswith("target:") else sysroot.rstrip("/") + path
 
 
 def _document(linker: Linker, link: Link) -> dict[str, Any]:

@@ -166,9 +166,9 @@ class Searches:
         for lead in directories:
             if _lies_in(module.path, lead.directory, asked):
                 return lead
-        if allowed and (match := _SYSTEM.match(module.name)):
-            if _is_spelled(module.name, match.group(), asked):
-                return _Lead(DEFAULT, match.group(), "a default directory")
+        match = _SYSTEM.match(module.name)
+        if allowed and match and _is_spelled(module.name, match.group(), asked):
+            return _Lead(DEFAULT, match.group(), "a default directory")
         return None
 
     def _settled(self, lead: _Lead, asked: str) -> Found:
