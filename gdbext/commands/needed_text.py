@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 16  # levels that are indented
 _MOST_WAYS = 12
+_MOST_ABOVE = 12  # references on one line, unless a module is named
 _NAMES = 46  # columns of the tree at most, where the terminal is narrow
 _KEPT = {
     "program": "the program",
@@ -71,7 +72,7 @@ def _tree(facts: Needs) -> Iterator[str]:
     else:
         tops = [Child(r.module.map.address, _root_label(facts, r)) for r in roots]
     rows = list(tree_rows(tops, lambda key: _children(facts, key)))
-    texts = [printable(_row_text(row)) for row in rows]
+    texts = [printable(_row_text(row, bool(facts.chosen))) for row in rows]
     width = terminal_width()
     fitting = [len(text) for text, row in zip(texts, rows) if row.key is not None]
     size = min(max(fitting, default=0), max(_NAMES, width - 60))
@@ -109,9 +110,12 @@ def _fitting(folder: str, room: int) -> str:
     return "…" + folder[len(folder) - room + 1 :] if room > 8 else ""
 
 
-def _row_text(row: Row) -> str:
+def _row_text(row: Row, full: bool) -> str:
     deep = f"[{row.depth}] " if row.depth > _DEEPEST else ""
-    text = "  " * min(row.depth, _DEEPEST) + deep + ", ".join(row.labels)
+    labels = row.labels if full else row.labels[:_MOST_ABOVE]
+    text = "  " * min(row.depth, _DEEPEST) + deep + ", ".join(labels)
+    if len(labels) < len(row.labels):
+        text += f" and {len(row.labels) - len(labels)} more"
     return text + {"new": "", "above": " (above)", "cycle": " (above: a cycle)"}.get(
         row.state, " (not loaded)"
     )
@@ -185,7 +189,8 @@ def _versions_in_full(facts: Needs, module: Module) -> Iterator[str]:
     if versions.required is None or versions.defined is None:
         yield "  its versions are unknown: their records are in no memory that can be read"
         return
-    yield f"Versions of {printable(_name(module))}"
+    if versions.required or versions.defined:
+        yield f"Versions of {printable(_name(module))}"
     by_file: dict[str, list[str]] = {}
     for required in versions.required:
         by_file.setdefault(required.requirement.file, []).append(_version(required))
@@ -238,8 +243,7 @@ def _paragraph(head: str, text: str, evidence: Sequence[str]) -> Iterator[str]:
     from gdbext.render.printable import printable
 
     yield from _wrapped(f"{head}: ", printable(text))
-    for line in evidence:
-        yield from _wrapped("  ", printable(line))
+    yield from (f"  {printable(line)}" for line in evidence)
 
 
 def _wrapped(head: str, text: str) -> Iterator[str]:

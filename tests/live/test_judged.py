@@ -12,7 +12,8 @@ from tests.programs import Program
 from tests.sessions import Sessions
 
 STOPS = ("loaded", "returned", "done", "planted", "main", "crash")
-ELSEWHERE = ("static", "search", "memfd")  # test_links.py and test_cases.py have these
+# test_links.py, test_cases.py and test_needed.py have these
+ELSEWHERE = ("static", "search", "memfd", "needs")
 
 
 def place(run: programs.Run) -> str:
