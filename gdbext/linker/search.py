@@ -14,7 +14,7 @@ from gdbext.elf.core import decode_path
 from gdbext.elf.image import DT_FLAGS_1
 from gdbext.linker.modules import DLOPENED, LINKER, MAIN, PRELOADED, VDSO, Linker, Module
 from gdbext.linker.private import read_names
-from gdbext.linker.process import Process
+from gdbext.linker.process import AT_BASE, Process
 from gdbext.linker.searchpaths import Paths, library_path, read_paths
 
 DF_1_NODEFLIB = 0x800
@@ -77,6 +77,8 @@ class Searches:
         Rules: program, interpreter, kernel, path, LD_PRELOAD, RPATH, LD_LIBRARY_PATH, RUNPATH,
         cache, default.
         """
+        if module.kind == LINKER and not self.process.auxv.get(AT_BASE):
+            return Found("interpreter", "run as a program, with the program as its argument")
         if module.kind in _FIXED:
             return Found(*_FIXED[module.kind])
         names = read_names(module.memory, module.private) if module.private else ()
@@ -179,12 +181,12 @@ class Searches:
             return Found(CACHE, f"{asked} found by {lead.owner}", asked, directory)
         if lead.rule == DEFAULT:
             return Found(DEFAULT, f"{asked} found in a default directory", asked, directory)
-        text = f"{asked} found in {directory} ({lead.owner})"
+        text = f"{asked} found in {directory or 'the working directory'} ({lead.owner})"
         return Found(lead.rule, text, asked, directory)
 
     @cached_property
-    def _library_path(self) -> tuple[str, ...] | None:
-        return library_path(self.process, self.linker.modules[0], self.environment)
+    def _library_path(self) -> tuple[tuple[str, str], ...] | None:
+        return library_path(self.process, self.linker, self.environment)
 
     def _directories(self, loader: Module) -> tuple[_Lead, ...]:
         known = self._ordered.get(loader.map.address)
@@ -199,8 +201,8 @@ class Searches:
             for above in self._above(loader):
                 for directory in self._paths(above).rpath or ():
                     yield _Lead(RPATH, directory, f"RPATH of {above.path}")
-        for directory in self._library_path or ():
-            yield _Lead(LIBRARY_PATH, directory, "LD_LIBRARY_PATH")
+        for directory, whose in self._library_path or ():
+            yield _Lead(LIBRARY_PATH, directory, whose)
         for directory in runpath or ():
             yield _Lead(RUNPATH, directory, f"RUNPATH of {loader.path}")
 
