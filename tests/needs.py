@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.files import local, with_sections
 from tests.oracles import PID_PREFIX, said_by
+from tests.searches import read_searches
 
 Document = dict[str, Any]
 
@@ -45,6 +48,26 @@ def relocation_dependencies(output: Path) -> set[tuple[str, str]]:
     return {(who, whom) for whom, who in re.findall(row, text)}
 
 
+def judge_needed(document: Document, output: Path, arm64: bool) -> None:
+    """A whole document: files by readelf, relocations and searches by LD_DEBUG=files:libs."""
+    judge_files(document, lambda path: local(path, arm64))
+    paths = {m["link_map"]: os.path.basename(m["path"]) for m in document["modules"]}
+    shown = {
+        (paths[m["link_map"]], paths[other["link_map"]])
+        for m in document["modules"]
+        for other in m["relocation_needs"] or ()
+    }
+    told = {tuple(map(os.path.basename, pair)) for pair in relocation_dependencies(output)}
+    assert shown == {pair for pair in told if set(pair) <= set(paths.values())}
+    # ld.so is searched for in every other namespace, and turns out to be there already
+    real = [m for m in document["modules"] if m["kind"] != "linker"]
+    rules = {os.path.basename(m["path"]): m["search"] for m in real}
+    searched = {name: rule for name, rule in read_searches(output).items() if name in rules}
+    assert {name: rules[name] for name in searched} == searched
+    known = {need["link_map"] for m in document["modules"] for need in m["needed"]}
+    assert known <= set(paths)
+
+
 def judge_files(document: Document, local: Any) -> int:  # noqa: ANN401
     """DT_NEEDED and versions of every module against readelf; LOCAL gives each module's file.
 
@@ -53,14 +76,14 @@ def judge_files(document: Document, local: Any) -> int:  # noqa: ANN401
     for module in document["modules"]:
         if module["kind"] == "vdso":
             continue
-        path = str(local(module["path"]))
+        path = str(with_sections(Path(local(module["path"]))))
         assert [need["name"] for need in module["needed"]] == readelf_needed(path), path
         required, defined = readelf_versions(path)
         shown = {(r["file"], r["version"], r["weak"]) for r in module["versions_required"]}
         assert shown == required, path
         assert set(module["versions_provided"]) == defined, path
         for row in module["versions_required"]:
-            there = readelf_versions(str(local(row["provider"])))[1]
+            there = readelf_versions(str(with_sections(Path(local(row["provider"])))))[1]
             expected = "provided" if row["version"] in there else "missing"
             assert row["state"] == expected, (path, row)
             compared += 1

@@ -44,7 +44,7 @@ class PlugLinks(Command):
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> LinksFacts:
-        from gdbext.inferior.files import cache_path
+        from gdbext.inferior.files import open_searches
         from gdbext.linker.links import describe_links
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
@@ -53,8 +53,8 @@ class PlugLinks(Command):
         modules = select_modules(linker, args.module) if args.module else linker.modules
         # Only a process of this machine has a /proc here; another's pid may be anybody's.
         local_path = inferior.local_path if inferior.target == "native" else None
-        cache = cache_path(inferior) if args.search else None
-        links = describe_links(inferior, linker, modules, local_path, cache)
+        searches = open_searches(inferior, linker) if args.search else None
+        links = describe_links(inferior, linker, modules, local_path, searches)
         return LinksFacts(linker, links)
 
     def document(self, facts: LinksFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002

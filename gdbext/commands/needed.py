@@ -41,14 +41,13 @@ class PlugNeeded(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Needs:
         from gdbext.findings.needs import gather_needs
-        from gdbext.inferior.files import cache_path, describe_file, file_at, file_states
-        from gdbext.linker.links import open_searches
+        from gdbext.inferior.files import describe_file, file_at, file_states, open_searches
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
 
         linker = read_linker(inferior)
         return gather_needs(
-            open_searches(inferior, linker, cache_path(inferior)),
+            open_searches(inferior, linker),
             select_modules(linker, args.module) if args.module else [],
             lambda found: _openers(inferior, linker, found),
             lambda module: describe_file(inferior, module),

@@ -8,21 +8,34 @@ from typing import TYPE_CHECKING
 import gdb
 
 from gdbext.elf.notes import read_build_id
+from gdbext.inferior.remote import read_file
+from gdbext.linker.cache import Cache, decode_cache, read_cache
 from gdbext.linker.disk import File, on_disk
+from gdbext.linker.environment import initial_environment
 from gdbext.linker.links import region_finder
 from gdbext.linker.modules import Linker, Module
+from gdbext.linker.search import Searches
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior
 
 
-def cache_path(inferior: Inferior) -> str:
-    """Where this machine has the ld.so.cache that the process's ld.so looked into."""
+def open_searches(inferior: Inferior, linker: Linker) -> Searches:
+    """The search rules of the process, with its environment and its machine's ld.so.cache."""
+    return Searches(inferior, linker, initial_environment(inferior), _cache(inferior))
+
+
+def _cache(inferior: Inferior) -> Cache:
+    """The ld.so.cache of the process's file system; a remote stub is asked for its own."""
     path = "/etc/ld.so.cache"
     if inferior.target == "native":
-        return inferior.local_path(path)
+        return read_cache(inferior.local_path(path))
     sysroot = str(gdb.parameter("sysroot") or "")
-    return path if sysroot.startswith("target:") else sysroot.rstrip("/") + path
+    if not sysroot.startswith("target:"):
+        return read_cache(sysroot.rstrip("/") + path)
+    if inferior.core is not None:
+        return read_cache(path)
+    return decode_cache(read_file(inferior.gdb, path))
 
 
 def file_at(inferior: Inferior, path: str) -> File | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from gdbext.elf.core import decode_path
 from gdbext.elf.file import map_file
@@ -12,12 +13,19 @@ _CACHE_MAGIC = b"glibc-ld.so.cache1.1"
 _CACHE_ENTRY = struct.Struct("<iIIIQ")
 
 
-def read_cache(path: str) -> dict[str, set[str]]:
-    """{soname: paths} of ld.so.cache (glibc, sysdeps/generic/dl-cache.h); {} without one."""
+Cache = Mapping[str, "set[str]"]
+
+
+def read_cache(path: str) -> Cache:
+    """{soname: paths} of the ld.so.cache at `path`; {} without one."""
     try:
-        data = bytes(map_file(path))
+        return decode_cache(bytes(map_file(path)))
     except Problem:
         return {}
+
+
+def decode_cache(data: bytes) -> Cache:
+    """{soname: paths} of an ld.so.cache (glibc, sysdeps/generic/dl-cache.h)."""
     start = data.find(_CACHE_MAGIC)
     if start < 0 or len(data) < start + 48:
         return {}

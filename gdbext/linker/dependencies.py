@@ -13,7 +13,7 @@ from gdbext.elf.core import decode_path
 from gdbext.elf.reader import Memory
 from gdbext.linker.graph import components, cycle_through, reachable, ways_to
 from gdbext.linker.loading import nodelete
-from gdbext.linker.modules import DLOPENED, LINKER, NEEDED, PRELOADED, VDSO, Linker, Module
+from gdbext.linker.modules import DLOPENED, LINKER, PRELOADED, VDSO, Linker, Module
 from gdbext.linker.private import LT_LOADED, read_initfini, read_names
 from gdbext.linker.reldeps import read_relocation_needs
 
@@ -114,12 +114,12 @@ class Dependencies:
         if module.kind == PRELOADED:
             return Root(module, "preloaded")
         private = module.private
-        opened = private is not None and private.open_count > 0
-        if module.kind == DLOPENED:
-            return Root(module, "dlopened" if opened or not private else self._keeper(module))
-        if module.kind == NEEDED and private and private.type == LT_LOADED and opened:
-            return Root(module, "dlopened")
-        return None
+        if private is None:
+            return Root(module, "dlopened") if module.kind == DLOPENED else None
+        # one that dlopen was not asked for has no loader either, once that was unloaded
+        # (elf/dl-close.c, _dl_close_worker): it is a root if nothing else needs it
+        opened = private.type == LT_LOADED and private.open_count > 0
+        return Root(module, "dlopened") if opened else None
 
     def _keeper(self, module: Module) -> str:
         """Why a module is there that nobody has open any more."""

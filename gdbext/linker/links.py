@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from gdbext.elf.image import PT_TLS
 from gdbext.elf.notes import read_build_id
-from gdbext.linker.cache import read_cache
 from gdbext.linker.disk import OnDisk, on_disk
-from gdbext.linker.environment import initial_environment
 from gdbext.linker.loading import binding, deepbind, nodelete, relro
 from gdbext.linker.modules import DLOPENED, Linker, Module
 from gdbext.linker.process import Process, Region
@@ -46,25 +44,19 @@ def describe_links(
     linker: Linker,
     modules: Sequence[Module],
     local_path: Callable[[str], str] | None,
-    cache_path: str | None,
+    searches: Searches | None,
 ) -> list[Link]:
     """A Link for each of `modules`.
 
     `local_path` tells where a process of this machine has a path, None for any other process.
-    With `cache_path`, an ld.so.cache, the rule is added by which each file was found.
+    With `searches` the rule is added by which each file was found.
     """
-    searches = open_searches(process, linker, cache_path) if cache_path is not None else None
     find_region = region_finder(process.regions())
     links = []
     for module in modules:
         found = searches.find(module) if searches else None
         links.append(_describe(process, linker, module, find_region, local_path, found))
     return links
-
-
-def open_searches(process: Process, linker: Linker, cache_path: str) -> Searches:
-    """The search rules of a process whose ld.so.cache is at `cache_path` of this machine."""
-    return Searches(process, linker, initial_environment(process), read_cache(cache_path))
 
 
 def region_finder(regions: Sequence[Region]) -> Callable[[int], Region | None]:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tests.cores import Core
-from tests.files import local
 from tests.harness import Gdb
-from tests.needs import judge_files, relocation_dependencies
+from tests.needs import judge_needed
 from tests.programs import Program, marker
 from tests.searches import read_searches
 from tests.sessions import Sessions
@@ -48,30 +47,12 @@ def names(references: list[Document]) -> list[str]:
     return [name(reference["path"]) for reference in references]
 
 
-def judge(document: Document, program: Program, output: Path) -> None:
-    """What must hold for every process: DT_NEEDED, versions, relocations, search rules."""
-    judge_files(document, lambda path: local(path, program.arm64))
-    l_names = {m["link_map"]: m["path"] for m in document["modules"]}
-    shown = {
-        (name(m["path"]), name(l_names[other["link_map"]]))
-        for m in document["modules"]
-        for other in m["relocation_needs"] or ()
-    }
-    told = relocation_dependencies(output)
-    assert shown == {(name(who), name(whom)) for who, whom in told}
-    searched = read_searches(output)
-    assert {name(m["path"]): m["search"] for m in document["modules"]}.items() >= searched.items()
-    # each has a root, and what it needs is a module
-    maps = {m["link_map"] for m in document["modules"]}
-    assert {need["link_map"] for m in document["modules"] for need in m["needed"]} <= maps
-
-
 def test_a_cycle_of_needed_libraries(
     start: Start, program: Callable[[str], Program], tmp_path: Path
 ) -> None:
     gdb = start("libring1.so")
     document = gdb.json("plug-needed")
-    judge(document, program("needs/host"), tmp_path / "ld")
+    judge_needed(document, tmp_path / "ld", program("needs/host").arm64)
     (cycle,) = document["cycles"]
     ring = ["libring1.so", "libring2.so", "libring3.so"]
     assert (cycle["kind"], names(cycle["modules"]), names(cycle["way"])) == (
@@ -93,7 +74,7 @@ def test_a_cycle_of_relocations(
 ) -> None:
     gdb = start("global:libleft.so", "global:libright.so", "libkick.so")
     document = gdb.json("plug-needed")
-    judge(document, program("needs/host"), tmp_path / "ld")
+    judge_needed(document, tmp_path / "ld", program("needs/host").arm64)
     assert names(module(document, "libleft.so")["relocation_needs"]) == ["libright.so"]
     assert names(module(document, "libright.so")["relocation_needs"]) == ["libleft.so"]
     assert names(module(document, "libkick.so")["relocation_needs"]) == [
@@ -120,7 +101,7 @@ def test_one_library_in_two_versions(
 ) -> None:
     files = ["libtwin.so.1", "libtwin.so.2", "libdigest-0a1b2c3d.so.4", "libdigest-9f8e7d6c.so.4"]
     document = start(*files).json("plug-needed")
-    judge(document, program("needs/host"), tmp_path / "ld")
+    judge_needed(document, tmp_path / "ld", program("needs/host").arm64)
     assert [(d["kind"], names(d["modules"])) for d in document["drift"]] == [
         ("two versions", files[:2]),
         ("two versions", files[2:]),
@@ -133,7 +114,7 @@ def test_a_weak_version_is_missing_and_a_soname_is_another(
 ) -> None:
     gdb = start("libwants.so", "libuser.so")
     document = gdb.json("plug-needed")
-    judge(document, program("needs/host"), tmp_path / "ld")
+    judge_needed(document, tmp_path / "ld", program("needs/host").arm64)
     rows = module(document, "libwants.so")["versions_required"]
     assert {(r["version"], r["weak"], r["state"]) for r in rows} == {
         ("NEEDS_1", False, "provided"),
@@ -162,7 +143,7 @@ def test_ld_library_path_came_first(
     folder = program("needs/host").folder / "first"
     gdb = start("libutil.so.1", env={"LD_LIBRARY_PATH": f"/nowhere:{folder}"})
     document = gdb.json("plug-needed")
-    judge(document, program("needs/host"), tmp_path / "ld")
+    judge_needed(document, tmp_path / "ld", program("needs/host").arm64)
     (drift,) = document["drift"]
     assert (drift["kind"], names(drift["modules"])) == ("shadowed", ["libutil.so.1"])
     assert drift["modules"][0]["path"] == f"{folder}/libutil.so.1"

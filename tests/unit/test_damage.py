@@ -25,13 +25,16 @@ from gdbext.elf.relocations import read_relocations
 from gdbext.elf.requirements import read_definitions, read_requirements
 from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import read_versions
+from gdbext.linker.cache import read_cache
 from gdbext.linker.dependencies import read_dependencies
 from gdbext.linker.dumped import DumpedMemory
+from gdbext.linker.environment import initial_environment
 from gdbext.linker.got import read_slots
 from gdbext.linker.links import describe_links
 from gdbext.linker.modules import read_linker
 from gdbext.linker.places import Map
 from gdbext.linker.regions import core_regions
+from gdbext.linker.search import Searches
 from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread
 from gdbext.linker.versions import read_module_versions
@@ -191,7 +194,8 @@ def examine(path: Path) -> int:
     tables = TableSet(memory, no_file, no_symbols)
     slots = read_slots(memory, X86_64, linker, tables, linker.modules)
     assert len(slots) <= len(linker.modules)
-    links = describe_links(fake, linker, linker.modules, str, "/etc/ld.so.cache")
+    searches = Searches(fake, linker, initial_environment(fake), read_cache("/etc/ld.so.cache"))
+    links = describe_links(fake, linker, linker.modules, str, searches)
     assert len(links) == len(linker.modules)
     dependencies = read_dependencies(memory, linker)
     assert len(dependencies.roots) <= len(linker.modules)
