@@ -31,7 +31,7 @@ define build
 ALL += $(OUT)/$2/$3
 ALL_$2 += $(OUT)/$2/$3
 $(OUT)/$2/$3: $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) $(addprefix $(OUT)/$2/,$6) \
-		$(wildcard $2/*.h $2/*.hpp) programs.mk
+		$(wildcard $2/*.h $2/*.hpp $2/*.map *.mk)
 	@mkdir -p $$(@D)
 	$1 $(PLAIN) $$(LINK) $(if $(findstring -static,$5)$(findstring -rpath,$5),,$$(ORIGIN)) $5 -o $$@ $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) \
 		$(if $6,-L$(OUT)/$2 $(addprefix -l:,$6)) $(LIBS)
@@ -88,6 +88,17 @@ $(call lib,tls,libtlsie.so,var.c,-DMODEL=ie -DSTART=200 -ftls-model=initial-exec
 $(call lib,tls,libtlsdesc.so,var.c,-DMODEL=desc -DSTART=300 -ftls-model=global-dynamic $(DESCRIPTORS_$(CPU)))
 $(call lib,tls,libtlsld.so,local.c,-ftls-model=local-dynamic $(TRADITIONAL_$(CPU)))
 $(call exe,tls,host,host.c,,libtlsie.so)
+
+# tlsids: TLS that comes and goes, by __tls_get_addr
+$(call exe,tlsids,host,host.c)
+$(call lib,tlsids,libone.so,library.c,-DSIZE=48 -ftls-model=global-dynamic $(TRADITIONAL_$(CPU)))
+$(call lib,tlsids,libtwo.so,library.c,-DSIZE=5000 -ftls-model=global-dynamic $(TRADITIONAL_$(CPU)))
+
+# tlsroom: musl has no room for more static TLS
+ifneq ($(glibc),)
+$(call exe,tlsroom,host,host.c)
+$(call lib,tlsroom,libprobe.so,probe.c,-ftls-model=initial-exec)
+endif
 
 # relro: one source, four ways to link it
 $(call exe,relro,host,host.c)
@@ -235,6 +246,8 @@ ifneq ($(glibc),)
 $(call host,names)
 $(call cxxlib,names,libplugin.so,plugin.cpp)
 endif
+
+include rules.mk
 
 all: $(ALL)
 	@:

@@ -80,11 +80,13 @@ MARKER = re.compile(rb"/\* break: ([\w-]+) \*/")
 
 
 def sources(scenario: str) -> list[Path]:
-    """The sources of SCENARIO; a lone plugin.c runs in common/host.c."""
+    """The sources of SCENARIO; without a program of its own it runs in one of common/."""
     folder = TESTPROGS / scenario
     own = [*folder.glob("*.c"), *folder.glob("*.cpp")]
     if [path.name for path in own] == ["plugin.c"]:
         own.append(TESTPROGS / "common" / "host.c")
+    elif not any(b"int main(" in path.read_bytes() for path in own):
+        own.append(TESTPROGS / "common" / "opener.c")
     return sorted(own)
 
 
@@ -167,3 +169,12 @@ def runs(scenario: str) -> list[Run]:
                 )
             )
     return found
+
+
+def index_of(run: Run) -> int:
+    """Which one of its scenario's runs it is, counted as expect.json lists them."""
+    for index, listed in enumerate(expectations(run.scenario)["runs"]):
+        same = listed["program"], tuple(listed.get("args", ())), listed.get("env", {})
+        if same == (run.program, run.args, run.env):
+            return index
+    raise AssertionError(f"{run} is in no expect.json")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from gdbext.commands.conflicts import PlugConflicts
 from gdbext.commands.got import PlugGot
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
+from gdbext.commands.symbol import PlugSymbol
+from gdbext.commands.tls import PlugTls
 from gdbext.commands.where import PlugWhere
 
-COMMANDS = (PlugLinks, PlugGot, PlugRegs, PlugWhere, PlugNeeded)
+COMMANDS = (
+    PlugLinks,
+    PlugGot,
+    PlugRegs,
+    PlugWhere,
+    PlugSymbol,
+    PlugConflicts,
+    PlugNeeded,
+    PlugTls,
+)
 
 
 def register() -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TextIO
 
 import gdb
 
+from gdbext.commands.completion import matches, module_names, symbol_names
+
 if TYPE_CHECKING:
     import argparse
 
@@ -21,7 +23,8 @@ class Argument(NamedTuple):
     """One argument of a command: parser, help and completion all come from it.
 
     `name` starts with `-` for an option. `metavar` is the option's value, None for a switch.
-    `complete` is `module`, `expression`, `file`, or the words themselves, separated by spaces.
+    `complete` is `module`, `symbol`, `expression`, `file`, or the words themselves, separated by
+    spaces. An expression or a symbol is one argument, spaces and all.
     """
 
     name: str
@@ -37,10 +40,8 @@ _COMPLETERS = {
     "expression": gdb.COMPLETE_EXPRESSION,
     "file": gdb.COMPLETE_FILENAME,
 }
-# -json and -out FILE before or after an expression, which may itself hold quotes and dashes
-_OPTION = r"--?(?:json|out\s+(?:'[^']*'|\"[^\"]*\"|\S+))"
-_LEADING = re.compile(rf"{_OPTION}(?=\s|$)")
-_TRAILING = re.compile(rf"(?<=\s){_OPTION}\s*$")
+_WHOLE = ("expression", "symbol")
+_VALUE = r"\s+(?:'[^']*'|\"[^\"]*\"|\S+)"
 _COMPLETE_NONE = gdb.COMPLETE_NONE
 
 
@@ -99,10 +100,16 @@ class Command(gdb.Command, ABC):
 
     def _words(self, argument: str) -> list[str]:
         """The arguments as GDB splits them; an expression is one argument, spaces and all."""
-        if not any(a.complete == "expression" and a.name[0] != "-" for a in self.arguments):
+        if not any(a.complete in _WHOLE and a.name[0] != "-" for a in self.arguments):
             return gdb.string_to_argv(argument)
+        # Options stand before or after an expression, which may itself hold quotes and dashes.
+        names = "|".join(
+            a.name[1:] + (_VALUE if a.metavar else "") for a in self._all() if a.name[0] == "-"
+        )
+        leading = re.compile(rf"--?(?:{names})(?=\s|$)")
+        trailing = re.compile(rf"(?<=\s)--?(?:{names})\s*$")
         rest, options = argument.strip(), []
-        while match := _LEADING.match(rest) or _TRAILING.search(rest):
+        while match := leading.match(rest) or trailing.search(rest):
             rest = (rest[: match.start()] + rest[match.end() :]).strip()
             options += gdb.string_to_argv(match.group())
         # `--` keeps an expression that starts with a minus from being taken for an option.
@@ -142,14 +149,17 @@ class Command(gdb.Command, ABC):
         if option is None and current.startswith("-"):
             names = [a.name for a in self._all() if a.name.startswith("-")]
             dashes = "-" if current.startswith("--") else ""
-            return _matches([dashes + n for n in names], current, word)
+            return matches([dashes + n for n in names], current, word)
         target = option or next((a for a in self._all() if not a.name.startswith("-")), None)
         if target is None:
             return _COMPLETE_NONE
         if target.complete in _COMPLETERS:
             return _COMPLETERS[target.complete]
-        choices = module_names() if target.complete == "module" else target.complete.split()
-        return _matches(choices, current, word)
+        if target.complete == "symbol":
+            choices = symbol_names(current)
+        else:
+            choices = module_names() if target.complete == "module" else target.complete.split()
+        return matches(choices, current, word)
 
     def _all(self) -> tuple[Argument, ...]:
         return (*self.arguments, JSON, OUT)
@@ -180,15 +190,6 @@ def _same(name: str, word: str) -> bool:
     return word in (name, "-" + name)
 
 
-def _matches(choices: Sequence[str], current: str, word: str) -> list[str]:
-    """What can complete `current`, cut to what GDB takes for the last word.
-
-    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone.
-    """
-    skip = len(current) - len(word)
-    return sorted({c[skip:] for c in choices if c.startswith(current)})
-
-
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """No garbage collection for a while: a quarter of the time goes into it with 29,000 slots."""
@@ -201,20 +202,6 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
-
-
-def module_names() -> list[str]:
-    """The names of the loaded modules, as completion offers them: the last part of the path."""
-    from gdbext.elf.problem import Problem
-    from gdbext.inferior import Inferior
-    from gdbext.linker.modules import read_linker
-    from gdbext.render.printable import shown
-
-    try:
-        linker = read_linker(Inferior())
-    except Problem:
-        return []  # nothing is loaded: nothing completes
-    return [shown(os.path.basename(m.path)) for m in linker.modules]
 
 
 def write(parts: Iterator[str], path: str | None) -> None:

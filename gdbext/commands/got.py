@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdbext.commands.base import Argument, Command, terminal_width
+from gdbext.commands.slots import hexadecimal, short_type, symbol_text, target_text
 
 if TYPE_CHECKING:
     import argparse
 
+    from gdbext.findings.gotheaders import HeaderJudgement
+    from gdbext.findings.verdicts import Judgement
     from gdbext.inferior import Inferior
     from gdbext.linker.got import ModuleSlots, Slot
+    from gdbext.linker.modules import Module
 
 _WIDE = 120
 _MANY = 2000  # slots; so many are searched, not read
-UNVERIFIED = "unverified"
-_NO_LOOKUP = "ld.so's own lookup is not modelled yet"
+
+
+class JudgedModule(NamedTuple):
+    """The slots of a module, the verdict on each, and that on GOT[1] and GOT[2]."""
+
+    found: ModuleSlots
+    judgements: list[Judgement]
+    header: HeaderJudgement | None
 
 
 class PlugGot(Command):
-    """Show GOT slots and where each one leads.
+    """Show GOT slots, where each one leads, and whether ld.so would send it there.
 
     MODULE is any part of a loaded file's path; the default is the program.
     A slot is bound (it holds an address in a loaded module), lazy (it still leads back to its
     own module's PLT: no call has needed it so far), null, or dangling (it holds an address in
-    no loaded module). Relocations that fill no slot (RELATIVE, COPY) are not shown."""
+    no loaded module). Relocations that fill no slot (RELATIVE, COPY) are not shown.
+    The verdict compares it with ld.so's own lookup, done anew: ok; redirected, it leads
+    elsewhere (tampering, a hook, an audit module); stale, right when it was bound, but it
+    would bind elsewhere now; dangling; unverified, for the reason that is given."""
 
     name = "plug-got"
     schema = "got"
@@ -43,39 +54,43 @@ class PlugGot(Command):
         ),
     )
 
-    def facts(self, inferior: Inferior, args: argparse.Namespace) -> list[ModuleSlots]:
-        from dataclasses import replace
-
+    def facts(self, inferior: Inferior, args: argparse.Namespace) -> list[JudgedModule]:
         from gdbext.elf.problem import Problem
+        from gdbext.findings.gotheaders import judge_headers
+        from gdbext.findings.verdicts import VERDICTS, make_judge
         from gdbext.linker.got import read_slots
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
 
-        if args.verdict not in (None, "ok", "redirected", "stale", "dangling", UNVERIFIED):
+        if args.verdict not in (None, *VERDICTS):
             raise Problem(f"{args.verdict!r} is no verdict; see: help plug-got")
         linker = read_linker(inferior)
         if args.module:
             modules = select_modules(linker, args.module)
         else:
-            modules = list(linker.modules if args.all or args.symbol else linker.modules[:1])
+            everywhere = args.all or args.symbol or args.verdict
+            modules = list(linker.modules if everywhere else linker.modules[:1])
         found = read_slots(inferior.memory, inferior.arch, linker, inferior.tables, modules)
         if args.symbol:
             found = _with_symbol(found, args.symbol)
             if not any(m.slots for m in found):
                 raise Problem(f"no slot for the symbol {args.symbol!r}")
-        if args.verdict not in (None, UNVERIFIED):
-            found = [replace(m, slots=[]) for m in found]
-        return found
+        judgements = make_judge(inferior, linker, inferior.tables).judge(found)
+        headers = judge_headers(inferior.memory, inferior.arch, linker, found)
+        judged = [JudgedModule(*row) for row in zip(found, judgements, headers)]
+        return [_with_verdict(m, args.verdict) for m in judged] if args.verdict else judged
 
-    def document(self, facts: list[ModuleSlots], args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
-        return {"modules": [_document(module) for module in facts]}
+    def document(self, facts: list[JudgedModule], args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
+        paths: dict[int, str] = {}
+        return {"modules": [_document(module, paths) for module in facts]}
 
-    def text(self, facts: list[ModuleSlots], args: argparse.Namespace) -> Iterator[str]:
-        chosen = args.module or not (args.all or args.symbol)
-        many = sum(len(module.slots) for module in facts) > _MANY
+    def text(self, facts: list[JudgedModule], args: argparse.Namespace) -> Iterator[str]:
+        chosen = args.module or not (args.all or args.symbol or args.verdict)
+        many = sum(len(module.found.slots) for module in facts) > _MANY
         for module in facts:
-            if module.slots or module.problem or chosen:
-                yield from _text(module, not args.symbol, many)
+            header = module.header is not None and module.header.verdict != "ok"
+            if module.found.slots or module.found.problem or chosen or header:
+                yield from _text(module, not (args.symbol or args.verdict) or header, many)
         yield _summary(facts)
 
 
@@ -97,22 +112,35 @@ def _with_symbol(modules: list[ModuleSlots], wanted: str) -> list[ModuleSlots]:
     ]
 
 
-def _document(module: ModuleSlots) -> dict[str, Any]:
+def _with_verdict(module: JudgedModule, verdict: str) -> JudgedModule:
+    from dataclasses import replace
+
+    rows = [row for row in zip(module.found.slots, module.judgements) if row[1].verdict == verdict]
+    found = replace(module.found, slots=[slot for slot, _ in rows])
+    header = module.header if module.header and module.header.verdict == verdict else None
+    return JudgedModule(found, [judgement for _, judgement in rows], header)
+
+
+def _document(judged: JudgedModule, paths: dict[int, str]) -> dict[str, Any]:
     from gdbext.render.printable import shown
 
-    names: dict[int, str] = {}
-
-    def path(slot: Slot) -> str | None:
-        provider = slot.provider
-        if provider is None:
+    def path(module: Module | None) -> str | None:
+        if module is None:
             return None
-        if id(provider) not in names:
-            names[id(provider)] = shown(provider.path)
-        return names[id(provider)]
+        if id(module) not in paths:
+            paths[id(module)] = shown(module.path)
+        return paths[id(module)]
 
+    module = judged.found
     header = None
     if module.header is not None and module.header_address is not None:
-        header = {"address": hex(module.header_address), "values": [hex(w) for w in module.header]}
+        verdict, reason = judged.header or (None, None)
+        header = {
+            "address": hex(module.header_address),
+            "values": [hex(w) for w in module.header],
+            "verdict": verdict,
+            "reason": reason,
+        }
     return {
         "path": shown(module.module.path),
         "namespace": module.module.namespace,
@@ -126,48 +154,89 @@ def _document(module: ModuleSlots) -> dict[str, Any]:
                 "version": slot.version,
                 "value": hex(slot.value) if slot.value is not None else None,
                 "state": slot.state,
-                "provider": path(slot),
+                "provider": path(slot.provider),
                 "definition": str(slot.definition) if slot.definition is not None else None,
-                "expected": None,
-                "verdict": UNVERIFIED,
-                "reason": slot.reason or _NO_LOOKUP,
+                "expected": path(expected),
+                "verdict": verdict,
+                "reason": _reason(slot, reason),
             }
-            for slot in module.slots
+            for slot, (verdict, expected, reason) in zip(module.slots, judged.judgements)
         ],
     }
 
 
-def _text(module: ModuleSlots, whole: bool, quick: bool) -> Iterator[str]:
+def _reason(slot: Slot, reason: str | None) -> str | None:
+    """What there is to say: on the verdict, else on what the slot holds."""
+    from gdbext.render.printable import shown
+
+    text = reason or slot.reason
+    return shown(text) if text else None
+
+
+def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
     from gdbext.render.fit import wrapped
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
 
-    states = [slot.state for slot in module.slots]
-    counts = [
-        f"{states.count(state)} {state or 'unknown'}"
-        for state in ("bound", "lazy", "null", "dangling", None)
-        if state in states
-    ]
-    yield f"{printable(module.module.path)}: {count(len(states), 'slot')}" + (
-        f" ({', '.join(counts)})" if counts else ""
+    module = judged.found
+    states = counts(["bound", "lazy", "null", "dangling", None], [s.state for s in module.slots])
+    yield f"{printable(module.module.path)}: {count(len(module.slots), 'slot')}" + (
+        f" ({states}): {_verdicts(judged.judgements)}" if states else ""
     )
     if module.problem:
         yield f"  cannot be read: {printable(module.problem)}"
     if whole and module.header is not None and module.header_address is not None:
         head = f"  GOT at {module.header_address:#x}: "
         yield from wrapped(head, _header_text(*module.header), terminal_width())
+        if judged.header is not None and judged.header.reason:
+            text = printable(judged.header.reason)
+            yield from wrapped(f"  {judged.header.verdict}: ", text, terminal_width())
     if not module.slots:
         return
     headers = ["slot", "type", "state", "symbol", "leads to"]
     rows = [
-        [hex(s.address), _short(s.type), s.state or "?", _symbol(s), _target(s)]
+        [hex(s.address), short_type(s.type), s.state or "?", symbol_text(s), target_text(s)]
         for s in module.slots
     ]
+    if any(j.verdict != "ok" for j in judged.judgements):
+        headers.insert(3, "verdict")
+        for row, judgement in zip(rows, judged.judgements):
+            row.insert(3, judgement.verdict)
     if terminal_width() >= _WIDE:
         headers.insert(2, "value")
         for row, slot in zip(rows, module.slots):
-            row.insert(2, _hex(slot.value))
+            row.insert(2, hexadecimal(slot.value))
     yield from table(headers, rows, quick=quick)
+    yield from _reasons(judged)
+
+
+def _reasons(judged: JudgedModule) -> Iterator[str]:
+    """Why slots are not ok, each reason once."""
+    from gdbext.render.fit import wrapped
+    from gdbext.render.printable import count, printable
+
+    groups: dict[tuple[str, str], list[Slot]] = {}
+    for slot, judgement in zip(judged.found.slots, judged.judgements):
+        if judgement.verdict != "ok":
+            key = judgement.verdict, judgement.reason or "for no reason that is known"
+            groups.setdefault(key, []).append(slot)
+    for (verdict, reason), slots in groups.items():
+        which = symbol_text(slots[0]) if len(slots) == 1 else count(len(slots), "slot")
+        head = f"  {verdict}: {printable(which)}: "
+        yield from wrapped(head, printable(reason), terminal_width())
+
+
+def counts(words: Sequence[str | None], found: Sequence[str | None]) -> str:
+    """`3 bound, 1 lazy`, in the order of `words`."""
+    pairs = [(found.count(word), word or "unknown") for word in words]
+    return ", ".join(f"{number} {word}" for number, word in pairs if number)
+
+
+def _verdicts(judgements: Sequence[Judgement]) -> str:
+    from gdbext.findings.verdicts import VERDICTS
+
+    verdicts = [j.verdict for j in judgements]
+    return "all ok" if set(verdicts) <= {"ok"} else counts(VERDICTS, verdicts)
 
 
 def _header_text(first: int, second: int, third: int) -> str:
@@ -177,65 +246,11 @@ def _header_text(first: int, second: int, third: int) -> str:
     return f"GOT[0] {first:#x}, GOT[1] {second:#x} (link_map), GOT[2] {third:#x} (resolver)"
 
 
-def _summary(modules: list[ModuleSlots]) -> str:
+def _summary(modules: list[JudgedModule]) -> str:
+    from itertools import chain
+
     from gdbext.render.printable import count
 
-    slots = count(sum(len(m.slots) for m in modules), "slot")
-    return f"{slots} in {count(len(modules), 'module')}; verdict: {UNVERIFIED} ({_NO_LOOKUP})"
-
-
-@lru_cache(maxsize=64)
-def _short(type_name: str) -> str:
-    return type_name.split("_", 3 if type_name.startswith("R_X86_64_") else 2)[-1]
-
-
-def _hex(value: int | None) -> str:
-    return "?" if value is None else hex(value)
-
-
-def _symbol(slot: Slot) -> str:
-    if slot.symbol is None:
-        return "-"
-    return f"{slot.symbol}@{slot.version}" if slot.version else slot.symbol
-
-
-def _target(slot: Slot) -> str:
-    if slot.provider is None:
-        if slot.state == "lazy":
-            return "its own PLT"
-        return slot.reason or "-"
-    module = _file_name(slot.provider.path)
-    if _is_tls(slot.kind):
-        return f"{module} TLS{_tls_place(slot)}"
-    if slot.definition is not None:
-        return f"{module} {slot.definition}"
-    if slot.value is None:
-        return module
-    return f"{module}+{slot.value - slot.provider.bias:#x}"
-
-
-@lru_cache(maxsize=4096)
-def _file_name(path: str) -> str:
-    return os.path.basename(path) or path
-
-
-@lru_cache(maxsize=16)
-def _is_tls(kind: str) -> bool:
-    from gdbext.linker.tlsslots import TLS_KINDS
-
-    return kind in TLS_KINDS
-
-
-def _tls_place(slot: Slot) -> str:
-    """The variable in its module's TLS block: by name, else by offset where the value has it."""
-    from gdbext.elf.arch import TPOFF
-
-    if slot.definition is not None:
-        return f" {slot.definition}"
-    private = slot.provider.private if slot.provider else None
-    if slot.kind != TPOFF or slot.value is None or private is None or not private.tls_offset:
-        return ""
-    # The block starts below the thread pointer on x86-64, above it on ARM64.
-    below = slot.value >> 63
-    start = (1 << 64) - private.tls_offset if below else private.tls_offset
-    return f"+{slot.value - start:#x}"
+    judgements = list(chain.from_iterable(m.judgements for m in modules))
+    text = f"{count(len(judgements), 'slot')} in {count(len(modules), 'module')}"
+    return f"{text}: {_verdicts(judgements)}" if judgements else text

@@ -5,10 +5,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 JUMP_SLOT, GLOB_DAT, IRELATIVE, ABSOLUTE = "JUMP_SLOT", "GLOB_DAT", "IRELATIVE", "ABSOLUTE"
 RELATIVE, COPY, TLSDESC = "RELATIVE", "COPY", "TLSDESC"
 DTPMOD, DTPOFF, TPOFF = "DTPMOD", "DTPOFF", "TPOFF"
+
+
+class Taken(NamedTuple):
+    """Addresses in a piece of code: those it computes, those it loads 8 bytes from, and those
+    that it calls or jumps to. There may be some too many, never one too few."""
+
+    addresses: frozenset[int]
+    cells: frozenset[int]
+    calls: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,8 @@ class Arch:
     gives the address of the slot that the PLT entry at `pc` jumps through, None when it is no
     PLT entry. `call_slot(code, pc)` gives ("slot", address), ("stub", address) or None for
     the call instruction that ends at `pc`, `code` being the 24 bytes before `pc`.
+    `taken(code, pc)` is what the instructions take the address of, load from and call.
+    `resolver(code)` says whether code may be ld.so's _dl_runtime_resolve.
     `thread_pointers` are the names that targets give the thread pointer's register.
     """
 
@@ -38,6 +50,8 @@ class Arch:
     lazy_stub: Callable[[bytes, int, int, int], bool]
     stub_slot: Callable[[bytes, int], int | None]
     call_slot: Callable[[bytes, int], tuple[str, int] | None]
+    taken: Callable[[bytes, int], Taken]
+    resolver: Callable[[bytes], bool]
 
     def code_address(self, value: int) -> int:
         """`value` without what is not address in it: a pointer authentication code, a tag.
@@ -90,6 +104,25 @@ def _x86_64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
     if code[-5:-4] == b"\xe8":
         return "stub", pc + _signed32(code, len(code) - 4)
     return None
+
+
+def _x86_64_taken(code: bytes, pc: int) -> Taken:
+    """`lea rel(%rip)`, `mov rel(%rip)`, `mov $imm32` and `call`/`jmp rel`, at any offset."""
+    addresses: set[int] = set()
+    cells: set[int] = set()
+    calls: set[int] = set()
+    for at in range(len(code) - 4):
+        first, second = code[at], code[at + 1]
+        if first in (0xE8, 0xE9):
+            calls.add(pc + at + 5 + _signed32(code, at + 1))
+        elif 0xB8 <= first <= 0xBF:  # a program at a fixed address
+            addresses.add(_signed32(code, at + 1))
+        elif at + 6 <= len(code) and first in (0x8D, 0x8B) and second & 0xC7 == 5:
+            target = pc + at + 6 + _signed32(code, at + 2)
+            (addresses if first == 0x8D else cells).add(target)
+        elif at + 6 <= len(code) and first == 0xC7 and second & 0xF8 == 0xC0:
+            addresses.add(_signed32(code, at + 2))
+    return Taken(frozenset(addresses), frozenset(cells), frozenset(calls))
 
 
 def _instructions(code: bytes) -> tuple[int, ...]:
@@ -157,6 +190,40 @@ def _aarch64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
     return None
 
 
+def _x86_64_resolver(code: bytes) -> bool:
+    """It saves rbx, or moves rsp, first of all (glibc, sysdeps/x86_64/dl-trampoline.h)."""
+    code = code[4:] if code.startswith(_ENDBR64) else code
+    return code[:2] in (b"\x53\x48", b"\x48\x83", b"\x48\x81", b"\x48\x89")
+
+
+def _aarch64_resolver(code: bytes) -> bool:
+    """It stores a pair of registers below sp first (glibc, sysdeps/aarch64/dl-trampoline.S)."""
+    words = [w for w in _instructions(code[:8]) if w & 0xFFFFFF3F != 0xD503241F]  # bti
+    return bool(words) and words[0] & 0xFFC003E0 == 0xA98003E0
+
+
+def _aarch64_taken(code: bytes, pc: int) -> Taken:
+    """ADRP with ADD or LDR, ADR, and B or BL (Arm ARM C6.2)."""
+    addresses, calls = set(), set()
+    pages: dict[int, int] = {}
+    for index, word in enumerate(_instructions(code)):
+        here = pc + 4 * index
+        page = _adrp(word, here)
+        if page:
+            pages[page[0]] = page[1]
+        elif word & 0xFFC00000 == 0x91000000 and word >> 5 & 31 in pages:  # ADD, no shift
+            addresses.add(pages[word >> 5 & 31] + (word >> 10 & 0xFFF))
+        elif word & 0x9F000000 == 0x10000000:  # ADR
+            offset = (word >> 29 & 3) | (word >> 5 & 0x7FFFF) << 2
+            addresses.add(here + offset - ((offset & 1 << 20) << 1))
+        elif word & 0x7C000000 == 0x14000000:
+            offset = word & 0x3FFFFFF
+            calls.add(here + 4 * (offset - ((offset & 1 << 25) << 1)))
+    cells = {address for _, _, address in _aarch64_loads(code, pc)}
+    # a page alone is an address as well
+    return Taken(frozenset(addresses | set(pages.values())), frozenset(cells), frozenset(calls))
+
+
 X86_64 = Arch(
     name="x86-64",
     machine=62,
@@ -187,6 +254,8 @@ X86_64 = Arch(
     lazy_stub=_x86_64_lazy_stub,
     stub_slot=_x86_64_stub_slot,
     call_slot=_x86_64_call_slot,
+    taken=_x86_64_taken,
+    resolver=_x86_64_resolver,
 )  # fmt: skip
 
 AARCH64 = Arch(
@@ -216,6 +285,8 @@ AARCH64 = Arch(
     lazy_stub=_aarch64_lazy_stub,
     stub_slot=_aarch64_stub_slot,
     call_slot=_aarch64_call_slot,
+    taken=_aarch64_taken,
+    resolver=_aarch64_resolver,
 )
 
 ARCHES = (X86_64, AARCH64)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from gdbext.elf.hashes import GnuHash, SysvHash, read_hash_table
 from gdbext.elf.image import (
     DT_GNU_HASH,
     DT_HASH,
@@ -31,8 +32,9 @@ SHN_UNDEF, SHN_ABS = 0, 0xFFF1
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_TLS, STT_GNU_IFUNC = (
     0, 1, 2, 3, 4, 6, 10,
 )  # fmt: skip
+STT_COMMON = 5
 STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE = 0, 1, 2, 10
-_CHUNK = 4096
+STV_DEFAULT, STV_INTERNAL, STV_HIDDEN, STV_PROTECTED = 0, 1, 2, 3
 _LONGEST_NAME = 8192  # bytes; names of C++ templates take some thousands
 _SYMBOL = struct.Struct("<IBBHQQ")
 _NAME = struct.Struct("<I")
@@ -49,6 +51,25 @@ class Symbol(NamedTuple):
     shndx: int
     value: int
     size: int
+
+    @property
+    def type(self) -> int:
+        """STT_*."""
+        return self.info & 15
+
+    @property
+    def binding(self) -> int:
+        """STB_*."""
+        return self.info >> 4
+
+    @property
+    def visibility(self) -> int:
+        """STV_*; the other bits of st_other are the CPU's."""
+        return self.other & 3
+
+    def address(self, bias: int) -> int:
+        """The value in memory: absolute symbols do not move (glibc, SYMBOL_ADDRESS)."""
+        return self.value if self.shndx == SHN_ABS else (bias + self.value) & (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -69,11 +90,21 @@ class SymbolTable:
         """Entry `index`, which must be smaller than `count`."""
         return Symbol(*_SYMBOL.unpack_from(self.data, index * SYMBOL_SIZE))
 
+    def binding_and_visibility(self, index: int) -> tuple[int, int]:
+        """STB_* and STV_* of entry `index`."""
+        at = index * SYMBOL_SIZE
+        return self.data[at + 4] >> 4, self.data[at + 5] & 3
+
     def name(self, index: int) -> str:
         """The name of entry `index`; a damaged index or offset gives ''."""
         if not 0 <= index < self.count:
             return ""
         return string_at(self.strings, _NAME.unpack_from(self.data, index * SYMBOL_SIZE)[0])
+
+    def raw_name(self, index: int) -> bytes:
+        """The bytes of the name of entry `index`, which must be smaller than `count`."""
+        (start,) = _NAME.unpack_from(self.data, index * SYMBOL_SIZE)
+        return self.strings[start : self.strings.find(b"\0", start)]
 
     def names(self, indices: Iterable[int]) -> dict[int, str]:
         """The names of many entries at once."""
@@ -183,19 +214,26 @@ def read_dynamic_strings(memory: Memory, image: Image) -> bytes:
     return sound_strings(memory.read(address, _bounded(image, address, size, "DT_STRSZ")))
 
 
-def read_dynamic_symbols(memory: Memory, image: Image) -> SymbolTable:
-    """The .dynsym of an image, found through its dynamic section alone."""
+def read_dynamic_symbols(
+    memory: Memory, image: Image, hashes: GnuHash | SysvHash | None = None
+) -> SymbolTable:
+    """The .dynsym of an image, found through its dynamic section alone.
+
+    `hashes` is its hash table, if that was read already.
+    """
     strings = read_dynamic_strings(memory, image)
     address = image.pointer(DT_SYMTAB)
     if address is None:
         return SymbolTable(b"", strings)
-    size = count_dynamic_symbols(memory, image) * SYMBOL_SIZE
+    size = count_dynamic_symbols(memory, image, hashes) * SYMBOL_SIZE
     return SymbolTable(
         memory.read(address, _bounded(image, address, size, "the symbol table")), strings
     )
 
 
-def count_dynamic_symbols(memory: Memory, image: Image) -> int:
+def count_dynamic_symbols(
+    memory: Memory, image: Image, hashes: GnuHash | SysvHash | None = None
+) -> int:
     """How many entries .dynsym has; ELF records it only in the hash tables.
 
     DT_HASH says it outright (gABI, nchain). DT_GNU_HASH ends with the chain of its highest
@@ -205,9 +243,13 @@ def count_dynamic_symbols(memory: Memory, image: Image) -> int:
     if table is not None:
         chains: int = struct.unpack("<II", memory.read(table, 8))[1]
         return chains
-    table = image.pointer(DT_GNU_HASH)
-    if table is not None:
-        return _count_gnu_hash(memory, image, table)
+    hashes = hashes or read_hash_table(memory, image)
+    if isinstance(hashes, GnuHash):
+        if hashes.chains:
+            return hashes.first + len(hashes.chains)
+        # It exports nothing, and GNU ld writes 1 for `first` then, however many it imports
+        # (bfd/elflink.c, bfd_elf_size_dynsym_hash_dynstr).
+        return max(hashes.first, _count_by_room(image))
     return _count_by_room(image)
 
 
@@ -220,31 +262,6 @@ def _count_by_room(image: Image) -> int:
     tables = (DT_STRTAB, DT_HASH, DT_GNU_HASH, DT_VERSYM, DT_VERNEED, DT_VERDEF, DT_RELA, DT_JMPREL)
     behind = [a for a in map(image.pointer, tables) if a is not None and a > start]
     return (min(behind) - start) // SYMBOL_SIZE if behind else 0
-
-
-def _count_gnu_hash(memory: Memory, image: Image, table: int) -> int:
-    nbuckets: int
-    first: int
-    nbuckets, first, bloom_size, _ = struct.unpack("<IIII", memory.read(table, 16))
-    buckets_at = table + 16 + bloom_size * 8
-    size = _bounded(image, buckets_at, nbuckets * 4, "DT_GNU_HASH")
-    buckets: tuple[int, ...] = struct.unpack(f"<{nbuckets}I", memory.read(buckets_at, size))
-    highest: int = max(buckets, default=0)
-    if highest < first:
-        # It exports nothing, and GNU ld writes 1 for `first` then, however many it imports
-        # (bfd/elflink.c, bfd_elf_size_dynsym_hash_dynstr).
-        return max(first, _count_by_room(image))
-    chains_at = buckets_at + nbuckets * 4
-    at = chains_at + (highest - first) * 4
-    room = image.room(at)
-    while room >= 4:
-        size = min(_CHUNK, room) // 4 * 4
-        for offset, (chain,) in enumerate(struct.iter_unpack("<I", memory.read(at, size))):
-            if chain & 1:
-                count: int = (at - chains_at) // 4 + first + offset + 1
-                return count
-        at, room = at + size, room - size
-    raise Problem("damaged DT_GNU_HASH: its last chain has no end")
 
 
 def _bounded(image: Image, address: int, size: int, what: str) -> int:

@@ -27,12 +27,14 @@ class Versions:
     """The version of each symbol index: `indices[i] & 0x7fff` into `names`.
 
     Indices 0 (local) and 1 (global, the base) name no version. `files` says which file a
-    required version is wanted from.
+    required version is wanted from, `exact` which of those no other version may stand in for
+    (vna_other has the hidden bit).
     """
 
     indices: tuple[int, ...]
     names: dict[int, str]
     files: dict[int, str]
+    exact: frozenset[int] = frozenset()
 
     def of(self, symbol: int) -> str | None:
         """The version name of a symbol index, None when it has none."""
@@ -52,9 +54,10 @@ def read_versions(memory: Memory, image: Image, count: int, strings: bytes) -> V
     indices = struct.unpack(f"<{count}H", memory.read(address, count * 2))
     names: dict[int, str] = {}
     files: dict[int, str] = {}
+    exact: set[int] = set()
     _read_definitions(memory, image, strings, names)
-    _read_requirements(memory, image, strings, names, files)
-    return Versions(indices, names, files)
+    _read_requirements(memory, image, strings, names, files, exact)
+    return Versions(indices, names, files, frozenset(exact))
 
 
 def _read_definitions(memory: Memory, image: Image, strings: bytes, names: dict[int, str]) -> None:
@@ -73,7 +76,12 @@ def _read_definitions(memory: Memory, image: Image, strings: bytes, names: dict[
 
 
 def _read_requirements(
-    memory: Memory, image: Image, strings: bytes, names: dict[int, str], files: dict[int, str]
+    memory: Memory,
+    image: Image,
+    strings: bytes,
+    names: dict[int, str],
+    files: dict[int, str],
+    exact: set[int],
 ) -> None:
     """Elf64_Verneed: version, cnt: u16; file, aux, next: u32.
 
@@ -96,6 +104,8 @@ def _read_requirements(
                 return
             names[other & 0x7FFF] = string_at(strings, name)
             files[other & 0x7FFF] = string_at(strings, file)
+            if other & HIDDEN:
+                exact.add(other & 0x7FFF)
             if not after:
                 break
             aux_at += after

@@ -21,7 +21,7 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import BlockCache, Memory, read_string
 from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
-from gdbext.inferior.frames import function_at, read_threads
+from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
 from gdbext.inferior.memory import GdbMemory
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
@@ -183,6 +183,10 @@ class Inferior:
     def threads(self) -> Sequence[Thread]:
         """Every thread with its SP and TP; the selected thread and frame stay selected."""
         return self._threads
+
+    def selected_thread(self) -> Thread | None:
+        """The selected thread with its SP and TP; None when there is none."""
+        return read_selected_thread(self.arch)
 
     @cached_property
     def _threads(self) -> Sequence[Thread]:

@@ -12,8 +12,8 @@ from gdbext.inferior.remote import read_file
 from gdbext.linker.cache import Cache, decode_cache, read_cache
 from gdbext.linker.disk import File, on_disk
 from gdbext.linker.environment import initial_environment
-from gdbext.linker.links import region_finder
 from gdbext.linker.modules import Linker, Module
+from gdbext.linker.regions import region_finder
 from gdbext.linker.search import Searches
 
 if TYPE_CHECKING:

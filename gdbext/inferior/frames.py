@@ -20,6 +20,16 @@ _MANGLED = re.compile(r"_[ZRD][\w.$@]{1,4000}", re.ASCII)
 
 def read_threads(inferior: gdb.Inferior, arch: Arch) -> Sequence[Thread]:
     """Every thread with its SP and TP; the selected thread and frame stay selected."""
+    return _read(arch, sorted(inferior.threads(), key=lambda t: t.num)[:_MOST_THREADS])
+
+
+def read_selected_thread(arch: Arch) -> Thread | None:
+    """The selected thread alone: asking all 10,000 of a core takes GDB long."""
+    selected: gdb.InferiorThread | None = gdb.selected_thread()
+    return next(iter(_read(arch, [selected])), None) if selected is not None else None
+
+
+def _read(arch: Arch, threads: Sequence[gdb.InferiorThread]) -> Sequence[Thread]:
     selected: gdb.InferiorThread | None = gdb.selected_thread()
     if selected is None:
         return ()
@@ -27,7 +37,7 @@ def read_threads(inferior: gdb.Inferior, arch: Arch) -> Sequence[Thread]:
     try:
         return tuple(
             _thread(arch, thread)
-            for thread in sorted(inferior.threads(), key=lambda t: t.num)[:_MOST_THREADS]
+            for thread in threads
             if thread.is_valid() and not thread.is_running()
         )
     finally:

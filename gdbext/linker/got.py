@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -47,6 +47,7 @@ class Slot(NamedTuple):
     provider: Module | None
     definition: Definition | None
     reason: str | None
+    relocation: Relocation
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,18 @@ class ModuleSlots:
 
 
 def read_slots(
-    memory: Memory, arch: Arch, linker: Linker, tables: TableSet, modules: Iterable[Module]
+    memory: Memory,
+    arch: Arch,
+    linker: Linker,
+    tables: TableSet,
+    modules: Iterable[Module],
+    symbols: Mapping[int, Set[int]] | None = None,
 ) -> list[ModuleSlots]:
-    """The slots of each of `modules`; ld.so's proxies in other namespaces have none."""
-    reader = _Reader(memory, arch, linker, tables)
+    """The slots of each of `modules`; ld.so's proxies in other namespaces have none.
+
+    `symbols`, {link_map address: entries of .dynsym}, limits them to slots for those symbols.
+    """
+    reader = _Reader(memory, arch, linker, tables, symbols)
     return [reader.read(m) for m in modules if not (m.kind == LINKER and m.namespace)]
 
 
@@ -74,6 +83,7 @@ class _Reader:
     arch: Arch
     linker: Linker
     tables: TableSet
+    symbols: Mapping[int, Set[int]] | None
     # Many modules bind the same symbol to the same place: each is looked up once.
     _owners: dict[tuple[int, str | None], tuple[Module | None, Definition | None]] = field(
         default_factory=dict
@@ -93,10 +103,13 @@ class _Reader:
 
     def _slots(self, module: Module, image: Image, tables: Tables) -> list[Slot]:
         kinds = self.arch.relocations
+        only = None if self.symbols is None else self.symbols.get(module.map.address, frozenset())
         wanted = [
             r
             for r in read_relocations(self.memory, image)
-            if r.type in kinds and kinds[r.type][0] not in _NO_SLOTS
+            if r.type in kinds
+            and kinds[r.type][0] not in _NO_SLOTS
+            and (only is None or r.symbol in only)
         ]
         if not wanted:
             return []
@@ -149,6 +162,7 @@ class _Reader:
                     provider,
                     definition,
                     reason,
+                    relocation,
                 )
             )
         return slots

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from gdbext.linker.disk import OnDisk, on_disk
 from gdbext.linker.loading import binding, deepbind, nodelete, relro
 from gdbext.linker.modules import DLOPENED, Linker, Module
 from gdbext.linker.process import Process, Region
+from gdbext.linker.regions import region_finder
 from gdbext.linker.search import Found, Searches
 
 NO_LAYOUT = "this dynamic linker's private fields could not be located"
@@ -57,17 +57,6 @@ def describe_links(
         found = searches.find(module) if searches else None
         links.append(_describe(process, linker, module, find_region, local_path, found))
     return links
-
-
-def region_finder(regions: Sequence[Region]) -> Callable[[int], Region | None]:
-    """A function from an address to the region that holds it."""
-    starts = [region.start for region in regions]
-
-    def find(address: int) -> Region | None:
-        place = bisect_right(starts, address) - 1
-        return regions[place] if place >= 0 and address < regions[place].end else None
-
-    return find
 
 
 def _describe(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +16,8 @@ from gdbext.linker.layout import Layout
 from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
 from gdbext.linker.needed import read_needed, who_needs
 from gdbext.linker.private import LT_LOADED, Private, read_private
-from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process
+from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process, Region
+from gdbext.linker.regions import region_finder
 from gdbext.linker.rendezvous import NOT_STARTED, find_r_debug
 
 MAIN, NEEDED, PRELOADED, DLOPENED, LINKER, VDSO = (
@@ -157,6 +158,7 @@ def _describe(
 ) -> tuple[Module, ...]:
     modules: list[Module] = []
     memory = process.memory
+    find_region = region_finder(process.regions())
     for link_map, namespace in maps:
         found = images[link_map.address]
         problem, image = (str(found), None) if isinstance(found, Problem) else (None, found)
@@ -164,7 +166,7 @@ def _describe(
         if private is not None and private.real != link_map.address:
             private = None  # a proxy has nothing of its own
         name = decode_path(link_map.l_name) if link_map.l_name is not None else "?"
-        path = _resolve_path(process, name, image, first=not modules)
+        path = _resolve_path(process, find_region, name, image, first=not modules)
         kind = _own_kind(process, image, private, first=not modules)
         modules.append(
             Module(link_map, namespace, path, name, kind, image, private, problem, memory)
@@ -172,15 +174,21 @@ def _describe(
     return _settle_kinds(modules)
 
 
-def _resolve_path(process: Process, name: str, image: Image | None, first: bool) -> str:
+def _resolve_path(
+    process: Process,
+    find_region: Callable[[int], Region | None],
+    name: str,
+    image: Image | None,
+    first: bool,
+) -> str:
     """An absolute path where one can be had: ld.so's names may be empty or relative."""
     if name.startswith("/"):
         return name
     if image is not None and not first and _is_vdso(process, image):
         return name or "[vdso]"  # musl gives it no name
-    for region in process.regions() if image else ():
-        if image and region.start <= image.start < region.end and region.path:
-            return region.path if region.path.startswith("/") else name
+    region = find_region(image.start) if image is not None else None
+    if region is not None and region.path:
+        return region.path if region.path.startswith("/") else name
     if first:
         return process.main_path() or name
     return name

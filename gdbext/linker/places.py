@@ -12,11 +12,13 @@ from gdbext.elf.image import PF_X, Segment
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
 from gdbext.linker.got import Slot, read_slots
-from gdbext.linker.links import region_finder
+from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import VDSO, Linker, Module
 from gdbext.linker.process import AT_EXECFN, Process, Region
+from gdbext.linker.regions import region_finder
 from gdbext.linker.tables import Definition, TableSet
-from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks, tls_blocks
+from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks
+from gdbext.linker.tls import read_tls, tls_blocks
 
 _NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
 _ARENA = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c on 64-bit machines
@@ -237,7 +239,8 @@ class Map:
     def _tls_blocks(self) -> list[TlsBlock]:
         if self.linker is None:
             return []
-        return list(tls_blocks(self.process.memory, self.arch, self.linker, self.threads()))
+        tls = read_tls(self.process, self.arch, self.linker, self.tables)
+        return list(tls_blocks(tls, self.threads()))
 
     @cached_property
     def _control_blocks(self) -> list[ControlBlock]:
@@ -269,13 +272,6 @@ class Map:
 
     def _libc_number(self, name: str, size: int) -> int | None:
         """The value of a variable that libc.so.6 exports."""
-        for module in self.linker.modules if self.linker else ():
-            libc = (module.soname or "").startswith("libc.")
-            tables = self.tables.of(module) if libc else None
-            address = tables.address_of(name) if tables else None
-            if address is not None:
-                try:
-                    return int.from_bytes(self.process.memory.read(address, size), "little")
-                except Unreadable:
-                    return None
-        return None
+        if self.linker is None:
+            return None
+        return libc_number(self.process.memory, self.linker, self.tables, name, size)

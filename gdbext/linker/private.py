@@ -27,6 +27,8 @@ from gdbext.linker.layout import (
 
 _MOST_NAMES = 64
 _LONGEST_LIST = 65536
+# l_removed in the flag word, by the place of l_global: glibc 2.35 put eight bits in between
+_REMOVED = {4: 13, 5: 18}
 LT_EXECUTABLE, LT_LIBRARY, LT_LOADED = 0, 1, 2
 
 
@@ -45,6 +47,7 @@ class Private:
     relocated: bool | None
     init_called: bool | None
     is_global: bool | None
+    removed: bool | None
     nodelete: bool | None
     open_count: int
     loader: int
@@ -84,6 +87,7 @@ def read_private(memory: Memory, layout: Layout, address: int) -> Private | None
         relocated=bool(flags >> (bit - 2) & 1) if bit else None,
         init_called=bool(flags >> (bit - 1) & 1) if bit else None,
         is_global=bool(flags >> bit & 1) if bit else None,
+        removed=bool(flags >> _REMOVED[bit] & 1) if bit else None,
         nodelete=bool(blob[layout.nodelete]) if layout.nodelete is not None else None,
         open_count=word(phdr + OPENCOUNT) & 0xFFFFFFFF,
         loader=word(phdr + LOADER),
@@ -136,6 +140,16 @@ def read_searchlist(memory: Memory, private: Private) -> tuple[int, ...]:
 def read_scopes(memory: Memory, private: Private) -> tuple[int, ...] | None:
     """The r_scope_elems that its lookups go through, in order; None when they cannot be read."""
     return _until_null(memory, private.scopes, MOST_SCOPES) if private.scopes else None
+
+
+def read_scope(memory: Memory, address: int) -> tuple[int, ...] | None:
+    """The link_maps of the r_scope_elem at `address`; None when it cannot be read."""
+    try:
+        at, count = read_words(memory, address, 2)
+        count &= 0xFFFFFFFF
+        return read_words(memory, at, count) if 0 < count <= _LONGEST_LIST else ()
+    except Unreadable:
+        return None
 
 
 def read_initfini(memory: Memory, private: Private) -> tuple[int, ...] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 from gdbext.elf.core import Core, decode_path
 from gdbext.elf.image import PF_R, PF_W, PF_X
@@ -58,3 +59,14 @@ def core_regions(core: Core) -> tuple[Region, ...]:
             offset = file_offset + load.vaddr - start
         regions.append(Region(load.vaddr, load.vaddr + load.memsz, load.flags, offset, path, None))
     return tuple(regions)
+
+
+def region_finder(regions: Sequence[Region]) -> Callable[[int], Region | None]:
+    """A function from an address to the region that holds it."""
+    starts = [region.start for region in regions]
+
+    def find(address: int) -> Region | None:
+        place = bisect_right(starts, address) - 1
+        return regions[place] if place >= 0 and address < regions[place].end else None
+
+    return find

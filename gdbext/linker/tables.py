@@ -8,10 +8,11 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 from gdbext.elf.file import ElfFile
-from gdbext.elf.image import Image
+from gdbext.elf.hashes import GnuHash, SysvHash, read_hash_table
+from gdbext.elf.image import DT_HASH, DT_SYMTAB, Image
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
-from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
+from gdbext.elf.symbols import SYMBOL_SIZE, SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import NO_VERSIONS, Versions, read_versions
 from gdbext.linker.modules import Module
 
@@ -36,9 +37,16 @@ class Tables:
     find_symbols: Callable[[], SymbolTable | None]
 
     @cached_property
+    def hashes(self) -> GnuHash | SysvHash | None:
+        """The hash table that lookups go through."""
+        return read_hash_table(self.memory, self.image)
+
+    @cached_property
     def symbols(self) -> SymbolTable:
         """.dynsym."""
-        return read_dynamic_symbols(self.memory, self.image)
+        if self.image.value(DT_HASH) is not None:
+            return read_dynamic_symbols(self.memory, self.image)  # which counts them by itself
+        return read_dynamic_symbols(self.memory, self.image, self.hashes)
 
     @cached_property
     def versions(self) -> Versions:
@@ -48,6 +56,13 @@ class Tables:
             return read_versions(self.memory, self.image, symbols.count, symbols.strings)
         except Problem:
             return NO_VERSIONS
+
+    def index_at(self, address: int) -> int:
+        """The index of the .dynsym entry at an address; raises Problem when there is none."""
+        index, rest = divmod(address - (self.image.pointer(DT_SYMTAB) or 0), SYMBOL_SIZE)
+        if rest or not 0 <= index < self.symbols.count:
+            raise Problem(f"there is no symbol at {address:#x}")
+        return index
 
     def address_of(self, name: str) -> int | None:
         """The address of what .dynsym defines under `name`."""

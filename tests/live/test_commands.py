@@ -12,7 +12,7 @@ import pytest
 from tests.cores import Core
 from tests.harness import Batch, Gdb
 
-COMMANDS = ("plug-links", "plug-got", "plug-regs", "plug-where $sp", "plug-needed")
+COMMANDS = ("plug-links", "plug-got", "plug-regs", "plug-where $sp", "plug-tls", "plug-needed")
 
 
 def complete(gdb: Gdb, line: str) -> list[str]:
@@ -23,7 +23,9 @@ def complete(gdb: Gdb, line: str) -> list[str]:
 
 def test_completion(live: Callable[..., Gdb]) -> None:
     gdb = live("dlopens/host", until="loaded")
-    assert {"plug-got", "plug-links", "plug-regs", "plug-where"} <= set(complete(gdb, "plug-"))
+    assert {"plug-got", "plug-links", "plug-regs", "plug-tls", "plug-where"} <= set(
+        complete(gdb, "plug-")
+    )
     assert complete(gdb, "plug-links -se") == ["-search"]
     assert complete(gdb, "plug-links --se") == ["--search"]
     assert complete(gdb, "plug-got -") == ["-all", "-json", "-out", "-symbol", "-verdict"]

@@ -42,7 +42,7 @@ def test_program_does_what_is_expected(run: Run, tmp_path: Path) -> None:
 
 def test_every_folder_says_what_it_expects() -> None:
     folders = {path.parent.name for path in programs.TESTPROGS.glob("*/*.c*")} - {"common"}
-    assert folders == set(programs.scenarios())
+    assert folders <= set(programs.scenarios()), "some need nothing but sources of common/"
 
 
 def test_markers_are_found() -> None:

@@ -1,0 +1,59 @@
+"""What completes a word: names of modules and symbols of the process."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+_MOST_CHOICES = 2000  # GDB itself stops at `set max-completions`, 200
+
+
+def matches(choices: Sequence[str], current: str, word: str) -> list[str]:
+    """What can complete `current`, cut to what GDB takes for the last word.
+
+    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone.
+    """
+    skip = len(current) - len(word)
+    return sorted({c[skip:] for c in choices if c.startswith(current)})
+
+
+def module_names() -> list[str]:
+    """The names of the loaded modules, as completion offers them: the last part of the path."""
+    from gdbext.elf.problem import Problem
+    from gdbext.inferior import Inferior
+    from gdbext.linker.modules import read_linker
+    from gdbext.render.printable import shown
+
+    try:
+        linker = read_linker(Inferior())
+    except Problem:
+        return []  # nothing is loaded: nothing completes
+    return [shown(os.path.basename(m.path)) for m in linker.modules]
+
+
+def symbol_names(start: str) -> list[str]:
+    """Some names of the modules' symbols that begin with `start`, as completion offers them."""
+    from gdbext.elf.problem import Problem
+    from gdbext.inferior import Inferior
+    from gdbext.linker.modules import read_linker
+    from gdbext.linker.references import names_with
+    from gdbext.render.printable import shown
+
+    found: set[str] = set()
+    try:
+        inferior = Inferior()
+        modules = read_linker(inferior).modules
+    except Problem:
+        return []
+    pattern = re.escape(start.encode("utf-8", "surrogateescape")) or b"[^\\0]"
+    for module in modules:
+        tables = inferior.tables.of(module)
+        try:
+            names = names_with(tables.symbols, pattern) if tables else ()
+            found.update(shown(name.decode("utf-8", "surrogateescape")) for name in names)
+        except Problem:
+            continue  # this module's names are not there
+        if len(found) > _MOST_CHOICES:
+            break
+    return list(found)

@@ -1,0 +1,172 @@
+"""plug-conflicts: modules whose own definition lost to another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gdbext.commands.base import Argument, Command, terminal_width
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gdbext.findings.conflicts import Conflict, Conflicts
+    from gdbext.findings.families import Family
+    from gdbext.inferior import Inferior
+
+_KINDS = {
+    "copy": "the program has its own copy of the variable (COPY relocation)",
+    "canonical_plt": "the function's address is the program's PLT entry, for all modules",
+    "linker": "ld.so and libc share these on purpose",
+    "unique": "a unique symbol is meant to be one for the whole namespace",
+    "inline": "C++ inline functions and templates: all definitions must be the same",
+    "typeinfo": "C++ type descriptions: that they are one makes exceptions and casts work",
+}
+_MOST_SYMBOLS = 20  # of one loser and winner; more are counted
+
+
+class ConflictFacts(NamedTuple):
+    """The conflicts, and the runtimes that are there more than once."""
+
+    conflicts: Conflicts
+    families: list[Family]
+
+
+class PlugConflicts(Command):
+    """Show modules whose own definition of a symbol lost to another module's.
+
+    A conflict is a module that defines a symbol and whose own references to it bind to another
+    module's definition. The same symbol defined twice is none as long as each module uses its
+    own. What is meant to be so is benign and shown by -benign: COPY relocations, canonical PLT
+    addresses, ld.so and libc, C++ inline functions, templates and type descriptions.
+    Then follow runtime libraries (C++, OpenMP, BLAS, OpenSSL, allocators and so on) of which
+    there is more than one copy, told by what they export."""
+
+    name = "plug-conflicts"
+    schema = "conflicts"
+    arguments = (Argument("-benign", "Show the benign ones as well."),)
+
+    def facts(self, inferior: Inferior, args: argparse.Namespace) -> ConflictFacts:  # noqa: ARG002
+        from gdbext.findings.conflicts import find_conflicts
+        from gdbext.findings.families import find_families
+        from gdbext.linker.lookup import make_lookup
+        from gdbext.linker.modules import read_linker
+
+        linker = read_linker(inferior)
+        lookup = make_lookup(inferior, linker, inferior.tables)
+        conflicts = find_conflicts(inferior.memory, inferior.arch, lookup)
+        return ConflictFacts(conflicts, find_families(lookup))
+
+    def document(self, facts: ConflictFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
+        from gdbext.render.printable import shown
+
+        found = facts.conflicts.found
+        return {
+            "conflicts": [_document(c) for c in found if c.kind is None],
+            "benign": [{**_document(c), "kind": c.kind} for c in found if c.kind is not None],
+            "families": [_family(family) for family in facts.families],
+            "duplicate_symbols": facts.conflicts.duplicates,
+            "unknown": [shown(text) for text in facts.conflicts.unknown],
+        }
+
+    def text(self, facts: ConflictFacts, args: argparse.Namespace) -> Iterator[str]:
+        from gdbext.render.printable import count, printable
+
+        found = facts.conflicts.found
+        true = [c for c in found if c.kind is None]
+        yield f"{count(len(true), 'conflict')}" + (":" if true else "")
+        yield from _groups(true)
+        benign = [c for c in found if c.kind is not None]
+        for kind, meaning in _KINDS.items():
+            same = [c for c in benign if c.kind == kind]
+            if same:
+                yield f"{len(same)} benign ({kind}): {meaning}"
+                yield from _groups(same) if args.benign else ()
+        yield from _families(facts.families)
+        yield (
+            f"{count(facts.conflicts.duplicates, 'strong symbol')} defined by more than one "
+            "module; that alone is no conflict"
+        )
+        for text in facts.conflicts.unknown:
+            yield f"Not judged: {printable(text)}"
+
+
+def _document(conflict: Conflict) -> dict[str, Any]:
+    from gdbext.inferior.frames import demangle
+    from gdbext.render.printable import shown
+
+    plain = demangle(conflict.symbol)
+    return {
+        "symbol": conflict.symbol,
+        "demangled": shown(plain) if plain != conflict.symbol else None,
+        "version": conflict.version,
+        "namespace": conflict.loser.namespace,
+        "loser": shown(conflict.loser.path),
+        "winner": shown(conflict.winner.path),
+        "bindings": conflict.bindings,
+        "reason": shown(conflict.reason),
+        "brought_in_by": shown(conflict.brought),
+    }
+
+
+def _family(family: Family) -> dict[str, Any]:
+    from gdbext.render.printable import shown
+
+    return {
+        "family": family.name,
+        "namespace": family.namespace,
+        "copies": [
+            {"module": shown(copy.module.path), "exports": list(copy.exports)}
+            for copy in family.copies
+        ],
+    }
+
+
+def _groups(conflicts: list[Conflict]) -> Iterator[str]:
+    """The symbols of each loser and winner together."""
+    from gdbext.findings.description import file_name
+    from gdbext.render.fit import wrapped
+    from gdbext.render.printable import count, printable
+
+    groups: dict[tuple[int, int, str], list[Conflict]] = {}
+    for conflict in conflicts:
+        key = conflict.loser.map.address, conflict.winner.map.address, conflict.reason
+        groups.setdefault(key, []).append(conflict)
+    width = terminal_width()
+    for same in sorted(groups.values(), key=len, reverse=True):
+        first = same[0]
+        title = f"{file_name(first.loser)} lost to {file_name(first.winner)}: "
+        yield from wrapped("  ", printable(title + count(len(same), "symbol")), width)
+        yield from wrapped("    rule      ", printable(first.reason), width)
+        yield from wrapped(
+            "    winner    ", printable(f"{first.winner.path}: {first.brought}"), width
+        )
+        yield from wrapped("    loser     ", printable(first.loser.path), width)
+        shown = same[:_MOST_SYMBOLS]
+        for conflict in shown:
+            references = count(conflict.bindings, "reference")
+            yield from wrapped(
+                "    symbol    ", printable(f"{_name(conflict)}, {references}"), width
+            )
+        if len(same) > len(shown):
+            yield f"    and {len(same) - len(shown)} more (-json shows all)"
+
+
+def _families(families: list[Family]) -> Iterator[str]:
+    from gdbext.render.fit import wrapped
+    from gdbext.render.printable import printable
+
+    if families:
+        yield "Runtime libraries with more than one copy:"
+    width = max(map(len, (f.name for f in families)), default=0)
+    for family in families:
+        for place, copy in enumerate(family.copies):
+            head = f"  {'' if place else family.name:<{width}}  "
+            yield from wrapped(head, printable(copy.module.path), terminal_width())
+
+
+def _name(conflict: Conflict) -> str:
+    from gdbext.inferior.frames import demangle
+
+    name = demangle(conflict.symbol)
+    return f"{name}@{conflict.version}" if conflict.version else name

@@ -1,0 +1,107 @@
+"""The verdict on GOT[1] and GOT[2], through which every lazy call goes.
+
+Sources: psABI x86-64 5.2; glibc, elf_machine_runtime_setup in
+sysdeps/{x86_64,aarch64}/dl-machine.h.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gdbext.elf.arch import Arch
+from gdbext.elf.image import DT_JMPREL, PF_X
+from gdbext.elf.reader import Memory
+from gdbext.findings.verdicts import OK, REDIRECTED, UNVERIFIED
+from gdbext.linker.got import ModuleSlots
+from gdbext.linker.loading import linked_now, read_got_header
+from gdbext.linker.modules import LINKER, Linker
+
+
+class HeaderJudgement(NamedTuple):
+    """`verdict` is ok, redirected or unverified; `reason` is None for ok."""
+
+    verdict: str
+    reason: str | None
+
+
+_FINE = HeaderJudgement(OK, None)
+
+
+def judge_headers(
+    memory: Memory, arch: Arch, linker: Linker, modules: Sequence[ModuleSlots]
+) -> list[HeaderJudgement | None]:
+    """A judgement for each of `modules`, None for one without such a table."""
+    resolvers = _resolvers(memory, linker)
+    usual = resolvers.most_common(1)[0][0] if resolvers else None
+    return [_judge(memory, arch, linker, found, resolvers, usual) for found in modules]
+
+
+def _resolvers(memory: Memory, linker: Linker) -> Counter[int]:
+    """How many modules have each resolver in GOT[2]: one ld.so hands out one, with audit two."""
+    found: Counter[int] = Counter()
+    for module in linker.modules:
+        image = module.image
+        if image is not None and image.value(DT_JMPREL) is not None:
+            header = read_got_header(memory, image)
+            if header is not None and header[1] == module.map.address:
+                found[header[2]] += 1
+    return found
+
+
+def _judge(
+    memory: Memory,
+    arch: Arch,
+    linker: Linker,
+    found: ModuleSlots,
+    resolvers: Counter[int],
+    usual: int | None,
+) -> HeaderJudgement | None:
+    module, image, header = found.module, found.module.image, found.header
+    if image is None or header is None:
+        return None
+    private = module.private
+    if image.value(DT_JMPREL) is None or (private is not None and private.relocated is False):
+        return _FINE  # ld.so does not touch it, or has not yet
+    _, link_map, resolver = header
+    if not link_map and not resolver:
+        return _FINE
+    if linked_now(image):
+        return HeaderJudgement(
+            REDIRECTED, "this module is bound at once, so ld.so leaves GOT[1] and GOT[2] zero"
+        )
+    if link_map != module.map.address:
+        return HeaderJudgement(
+            REDIRECTED, f"GOT[1] is not this module's link_map, {module.map.address:#x}"
+        )
+    wrong = _wrong_resolver(linker, resolver)
+    if wrong is not None:
+        return HeaderJudgement(REDIRECTED, wrong)
+    if resolver != usual and resolvers[resolver] < resolvers[usual or 0]:
+        if _is_audited(linker):
+            return _FINE
+        return HeaderJudgement(
+            REDIRECTED, f"GOT[2] is {usual:#x} in the {resolvers[usual or 0]} other modules"
+        )
+    if resolvers[resolver] < 2 and not arch.resolver(memory.read(resolver, 64)):
+        return HeaderJudgement(
+            UNVERIFIED, "GOT[2] leads into ld.so, but its code there does not look like a resolver"
+        )
+    return _FINE
+
+
+def _wrong_resolver(linker: Linker, resolver: int) -> str | None:
+    """Why an address is no resolver, None if it is code of ld.so."""
+    place = linker.find(resolver)
+    if place is None:
+        return "GOT[2], the resolver, is an address in no loaded module"
+    owner, segment = place
+    if owner.kind != LINKER or not segment.flags & PF_X:
+        return f"GOT[2], the resolver, leads to {owner.path}, not to ld.so"
+    return None
+
+
+def _is_audited(linker: Linker) -> bool:
+    """Whether audit modules may be at work: they live in namespaces of their own."""
+    return len(linker.namespaces) > 1

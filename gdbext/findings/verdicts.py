@@ -1,0 +1,238 @@
+"""The verdict on each GOT slot: is what it holds what ld.so's own lookup gives?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from gdbext.elf.arch import ABSOLUTE, IRELATIVE, Arch
+from gdbext.elf.image import PT_GNU_RELRO
+from gdbext.elf.problem import Problem
+from gdbext.elf.reader import Memory
+from gdbext.elf.symbols import STB_WEAK, STT_GNU_IFUNC
+from gdbext.findings.tlsverdicts import judge_tls
+from gdbext.linker.got import DANGLING as IN_NO_MODULE
+from gdbext.linker.got import LAZY, NULL, OWN_VALUE, ModuleSlots, Slot
+from gdbext.linker.ifuncs import result_finder
+from gdbext.linker.linkmaps import STATES
+from gdbext.linker.lookup import AGAIN, LATER, Found, Lookup, make_lookup
+from gdbext.linker.matching import DATA, PLT
+from gdbext.linker.modules import DLOPENED, VDSO, Linker, Module
+from gdbext.linker.private import LT_LOADED
+from gdbext.linker.process import Process
+from gdbext.linker.scopes import busy, real
+from gdbext.linker.slotkinds import PLT_KINDS
+from gdbext.linker.tables import TableSet
+from gdbext.linker.tlsslots import TLS_KINDS
+
+OK, REDIRECTED, STALE, DANGLING, UNVERIFIED = (
+    "ok", "redirected", "stale", "dangling", "unverified",
+)  # fmt: skip
+VERDICTS = (OK, REDIRECTED, STALE, DANGLING, UNVERIFIED)
+WEAK = "nobody defines it, and the reference is weak"
+UNDEFINED = "nobody defines it: the first call ends in a symbol lookup error"
+_MASK = (1 << 64) - 1
+
+
+class Judgement(NamedTuple):
+    """`expected` is the module whose definition ld.so's lookup gives now; None where there is
+    none, or where it cannot be known. `reason` is None where there is nothing to say."""
+
+    verdict: str
+    expected: Module | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges the slots of one stopped process."""
+
+    memory: Memory
+    arch: Arch
+    lookup: Lookup
+    _fine: dict[int, Judgement] = field(default_factory=dict)
+
+    def judge(self, modules: Sequence[ModuleSlots]) -> list[list[Judgement]]:
+        """A judgement for each slot of each of `modules`, in their order."""
+        self.lookup.definers.prepare(self._names(modules))
+        return [self._module(module) for module in modules]
+
+    def _names(self, modules: Sequence[ModuleSlots]) -> set[bytes]:
+        names: set[bytes] = set()
+        for found in modules:
+            tables = self.lookup.tables.of(found.module) if found.slots else None
+            if tables is not None:
+                symbols = tables.symbols
+                wanted = {s.relocation.symbol for s in found.slots} - {0}
+                names.update(symbols.raw_name(i) for i in wanted if i < symbols.count)
+        return names
+
+    def _module(self, found: ModuleSlots) -> list[Judgement]:
+        module = found.module
+        reason = busy(self.lookup.linker, module.namespace, STATES)
+        if module.private is not None and module.private.removed:
+            reason = "this module is being unloaded"
+        if reason is not None:
+            return [Judgement(UNVERIFIED, None, reason)] * len(found.slots)
+        answers: dict[tuple[int, int], Found | Problem | None] = {}
+        judgements = []
+        for slot in found.slots:
+            if slot.state is None:
+                judgements.append(Judgement(UNVERIFIED, None, slot.reason))
+                continue
+            answer: Found | Problem | None = None
+            number = slot.relocation.symbol
+            if number:
+                type_class = PLT if slot.kind in PLT_KINDS else DATA
+                key = number, type_class
+                if key not in answers:
+                    answers[key] = self._resolve(module, number, type_class)
+                answer = answers[key]
+            judgements.append(self._slot(module, slot, answer))
+        return judgements
+
+    def _resolve(self, module: Module, number: int, type_class: int) -> Found | Problem | None:
+        try:
+            return self.lookup.resolve(module, number, type_class)
+        except Problem as problem:
+            return problem
+
+    def _slot(self, module: Module, slot: Slot, answer: Found | Problem | None) -> Judgement:
+        if isinstance(answer, Problem):
+            verdict = OK if slot.state == LAZY else UNVERIFIED
+            return Judgement(verdict, None, str(answer))
+        expected = answer.module if answer else None
+        if slot.state == LAZY:
+            weak = answer is None and self._is_weak(module, slot)
+            return Judgement(OK, expected, None if answer else WEAK if weak else UNDEFINED)
+        if slot.kind in TLS_KINDS:
+            wrong = judge_tls(self.memory, self.arch, self.lookup, module, slot, answer)
+            if wrong is None:
+                return Judgement(OK, expected or (None if slot.relocation.symbol else module), None)
+            return Judgement(REDIRECTED if wrong.certain else UNVERIFIED, expected, wrong.reason)
+        if slot.kind == IRELATIVE:
+            resolver = (module.bias + slot.relocation.addend) & _MASK
+            return self._ifunc(slot, module, resolver, 0)
+        if answer is None:
+            return self._undefined(module, slot)
+        return self._defined(module, slot, answer)
+
+    def _is_weak(self, module: Module, slot: Slot) -> bool:
+        symbols = self.lookup.tables_of(module).symbols
+        return symbols.binding_and_visibility(slot.relocation.symbol)[0] == STB_WEAK
+
+    def _undefined(self, module: Module, slot: Slot) -> Judgement:
+        """A slot without a symbol, or with one that nobody defines."""
+        addend = slot.relocation.addend
+        if not slot.relocation.symbol:
+            if slot.value in (addend & _MASK, (module.bias + addend) & _MASK):
+                return Judgement(OK, module, None)
+            return self._mismatch(module, slot, None, "this relocation leads into its own module")
+        if slot.value == addend & _MASK:
+            return Judgement(OK, None, WEAK)
+        if slot.state == IN_NO_MODULE and slot.reason:
+            return Judgement(DANGLING, None, f"{UNDEFINED}; {slot.reason}")
+        return self._mismatch(module, slot, None, "ld.so's lookup finds no definition")
+
+    def _defined(self, module: Module, slot: Slot, found: Found) -> Judgement:
+        value = (slot.value or 0) - slot.relocation.addend & _MASK
+        symbol = found.symbol
+        if symbol.info & 15 == STT_GNU_IFUNC and symbol.shndx:
+            if slot.value:
+                return self._ifunc(slot, found.module, found.address, symbol.size)
+        elif value == found.address:
+            return self._right(found.module)
+        lookup = f"ld.so's lookup leads to {found.module.path}"
+        if self._came_later(module, slot, found, value):
+            return Judgement(
+                STALE, found.module, f"{lookup}, which came into scope after this was bound"
+            )
+        return self._mismatch(module, slot, found.module, lookup)
+
+    def _right(self, expected: Module) -> Judgement:
+        """`ok`, the same object for each slot that leads to one module."""
+        key = expected.map.address
+        if key not in self._fine:
+            self._fine[key] = Judgement(OK, expected, None)
+        return self._fine[key]
+
+    def _mismatch(self, module: Module, slot: Slot, expected: Module | None, why: str) -> Judgement:
+        if slot.kind == ABSOLUTE and not _in_relro(module, slot):
+            return Judgement(UNVERIFIED, expected, f"{OWN_VALUE}; {why}")
+        if slot.state == IN_NO_MODULE:
+            return Judgement(DANGLING, expected, f"{slot.reason}; {why}")
+        if slot.state == NULL:
+            why = f"it is zero; {why}"
+        return Judgement(REDIRECTED, expected, why)
+
+    def _came_later(self, module: Module, slot: Slot, found: Found, value: int) -> bool:
+        """Whether the slot leads to what the lookup gave before `found` was in scope.
+
+        Only dlopen puts a module in front of others that a scope has already: by RTLD_GLOBAL,
+        at the first opening or at a later one (glibc, elf/dl-open.c, add_to_global_update).
+        """
+        if not _was_dlopened(found.module):
+            return False
+        if value == 0:
+            return self._is_weak(module, slot)
+        type_class = PLT if slot.kind in PLT_KINDS else DATA
+        wanted = self.lookup.wanted(module, slot.relocation.symbol, type_class)
+        for one in self.lookup.candidates(self.lookup.scopes.of(module), wanted):
+            if one.skipped in ("", LATER, AGAIN):
+                if self.lookup.found(one.module, one.number).address == value:
+                    return True
+                if not _was_dlopened(one.module):
+                    return False
+        return False
+
+    @cached_property
+    def _results(self) -> Callable[[int, int], frozenset[int]]:
+        return result_finder(self.memory, self.arch)
+
+    def _ifunc(self, slot: Slot, definer: Module, resolver: int, size: int) -> Judgement:
+        """A slot that holds what an IFUNC's resolver returned."""
+        value = (slot.value or 0) - (slot.relocation.addend if slot.kind == ABSOLUTE else 0)
+        if value in self._results(resolver, size):
+            return Judgement(OK, definer, None)
+        provider = slot.provider
+        if provider is None:
+            verdict = DANGLING if slot.state == IN_NO_MODULE else REDIRECTED
+            return Judgement(verdict, definer, f"{slot.reason}; an IFUNC of {definer.path} set it")
+        tables = self.lookup.tables_of(provider)
+        number = tables.symbols.exports.get(value - tables.image.bias)
+        name = tables.symbols.name(number) if number is not None else ""
+        if provider.kind == VDSO and name and _same_function(name, slot.symbol):
+            return Judgement(OK, definer, None)
+        if provider is real(self.lookup.linker, definer) and not name:
+            return Judgement(
+                UNVERIFIED, definer, "the IFUNC's resolver does not show that it can return this"
+            )
+        return Judgement(
+            REDIRECTED, definer, f"the IFUNC's resolver in {definer.path} cannot have returned this"
+        )
+
+
+def _same_function(vdso_name: str, symbol: str | None) -> bool:
+    """Whether the vDSO's function is the one wanted; an IRELATIVE slot does not name it."""
+    prefixes = ("", "__vdso_", "__kernel_")
+    return symbol is None or vdso_name in [prefix + symbol for prefix in prefixes]
+
+
+def _was_dlopened(module: Module) -> bool:
+    private = module.private
+    return private.type == LT_LOADED if private is not None else module.kind == DLOPENED
+
+
+def _in_relro(module: Module, slot: Slot) -> bool:
+    segment = module.image.segment(PT_GNU_RELRO) if module.image else None
+    return (
+        segment is not None
+        and segment.vaddr <= slot.relocation.offset < segment.vaddr + segment.memsz
+    )
+
+
+def make_judge(process: Process, linker: Linker, tables: TableSet) -> Judge:
+    """A judge of a process's slots as they are now."""
+    return Judge(process.memory, process.arch, make_lookup(process, linker, tables))

@@ -1,0 +1,95 @@
+"""Who defines which name: what the hash tables of all modules hold, looked at in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from gdbext.elf.hashes import GnuHash, SysvHash, gnu_hash, probe
+from gdbext.elf.problem import Problem
+from gdbext.linker.modules import Linker, Module
+from gdbext.linker.scopes import real
+from gdbext.linker.tables import Tables, TableSet
+
+_FEW = 8  # names; so few are looked up in each module as ld.so does it
+
+
+@dataclass(frozen=True)
+class Definers:
+    """Which modules have a symbol of each name that was asked for, in their hash tables.
+
+    `unreadable` holds the modules, by link_map address, whose tables cannot be read, and why.
+    """
+
+    linker: Linker
+    tables: TableSet
+    unreadable: dict[int, str] = field(default_factory=dict)
+    _found: dict[bytes, dict[int, list[int]]] = field(default_factory=dict)
+
+    def prepare(self, names: Iterable[bytes]) -> None:
+        """Look up all of `names` at once, in every module."""
+        wanted = {name for name in names if name not in self._found}
+        self._found.update((name, {}) for name in wanted)
+        if not wanted:
+            return
+        hashes: dict[int, list[tuple[bytes, int]]] = {}
+        for name in wanted:
+            value = gnu_hash(name)
+            hashes.setdefault(value | 1, []).append((name, value))
+        for module in self.linker.modules:
+            tables = self.tables.of(module) if real(self.linker, module) is module else None
+            if tables is None:
+                if module.image is None:
+                    self.unreadable[module.map.address] = module.problem or "it is not known"
+                continue
+            try:
+                if len(wanted) <= _FEW:
+                    self._probe(module, tables, wanted)
+                else:
+                    self._collect(module, tables, wanted, hashes)
+            except Problem as problem:
+                self.unreadable[module.map.address] = str(problem)
+
+    def of(self, name: bytes) -> Mapping[int, Sequence[int]]:
+        """{link_map address: symbol indices} of `name`, in the order in which ld.so meets them."""
+        if name not in self._found:
+            self.prepare((name,))
+        return self._found[name]
+
+    def _collect(
+        self,
+        module: Module,
+        tables: Tables,
+        wanted: Set[bytes],
+        hashes: Mapping[int, list[tuple[bytes, int]]],
+    ) -> None:
+        found, address = self._found, module.map.address
+        table, symbols = tables.hashes, tables.symbols
+        if isinstance(table, GnuHash):
+            for masked, index in table.among(hashes.keys()):
+                for name, value in hashes[masked]:
+                    if index < symbols.count and symbols.is_named(index, name):
+                        if table.leads_to(value, index):
+                            found[name].setdefault(address, []).append(index)
+                        break
+            return
+        for index in hashed_symbols(tables):  # DT_HASH keeps no hashes
+            name = symbols.raw_name(index)
+            if name in wanted:
+                found[name].setdefault(address, []).append(index)
+
+    def _probe(self, module: Module, tables: Tables, names: Set[bytes]) -> None:
+        for name in names:
+            for index in probe(tables.memory, tables.image, name):
+                if index < tables.symbols.count and tables.symbols.is_named(index, name):
+                    self._found[name].setdefault(module.map.address, []).append(index)
+
+
+def hashed_symbols(tables: Tables) -> Sequence[int]:
+    """The .dynsym entries that a lookup can find."""
+    table, count = tables.hashes, tables.symbols.count
+    if isinstance(table, GnuHash):
+        return range(table.first, min(table.first + len(table.chains), count))
+    if isinstance(table, SysvHash) and table.buckets:
+        return [i for i in table.indices() if i < count]
+    return ()

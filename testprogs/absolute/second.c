@@ -1,0 +1,3 @@
+/* The same names for variables. */
+int number = 2;
+int zero = 2;

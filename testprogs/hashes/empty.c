@@ -1,0 +1,2 @@
+/* Exports nothing. */
+static int nothing __attribute__((used)) = 1;

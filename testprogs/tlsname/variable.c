@@ -1,0 +1,2 @@
+/* A TLS variable. */
+__thread int thing = 3;
