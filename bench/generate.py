@@ -281,6 +281,29 @@ def run_native(workload: Workload, bind_now: bool = False) -> float:
     return seconds
 
 
+def build_linked(workload: Workload) -> Path:
+    """A program that needs all the plugins, so that ld.so relocates them in one scope."""
+    target = workload.folder / f"linked-{workload.count}"
+    if not target.exists():
+        plugins = workload.folder / "plugins"
+        names = [f"-l:p{index:04d}.so" for index in range(workload.count)]
+        flags = [f"-L{plugins}", f"-Wl,-rpath,{plugins},--no-as-needed,--allow-shlib-undefined"]
+        compile_c(Recipe(), "int main(void) { return 0; }", target, [*flags, *names])
+    return target
+
+
+def run_linked(workload: Workload) -> float:
+    """Seconds that a program with all plugins needs with LD_BIND_NOW=1: ld.so's own lookups."""
+    program = build_linked(workload)
+    start = time.perf_counter()
+    environment = {**os.environ, "LD_BIND_NOW": "1"}
+    status = run_limited([str(program)], 0, workload.folder, environment)
+    seconds = time.perf_counter() - start
+    if status != 0:
+        raise BuildError(f"{program.name} ended with status {status}")
+    return seconds
+
+
 def run_limited(command: list[str], core_limit: int, cwd: Path, environment: dict[str, str]) -> int:
     """Run `command` with RLIMIT_CORE at `core_limit`; return its status (minus the signal)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)

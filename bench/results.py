@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from tabulate import tabulate
 
 # The budgets, from the project's own promise "Fast" and "Light".
-GOT_SECONDS = 1.0  # plug-got -all at N = 500
 GOT_OF_INFO_SYMBOL = 1 / 17  # of the `info symbol` loop over the same slots
 GOT_GROWTH = 2.2  # from 500 to 1,000 plugins
+GOT_VERDICTS_SECONDS = 1.2  # the same, with a verdict on every slot
+GOT_OF_LINKER = 1.0  # of ld.so's own time for the same libraries, bound at once, at N = 1,000
+SYMBOL_SECONDS = 0.10  # plug-symbol at N = 1,000
+CONFLICTS_SECONDS = 2.5  # plug-conflicts at N = 1,000
 LINKS_SECONDS = 0.15  # plug-links at N = 1,000
 SOURCE_SECONDS = 0.10  # over a bare GDB's start
 PEAK_MEGABYTES = 80.0  # over GDB's own, at N = 500
@@ -114,12 +117,24 @@ def budgets(results: Results) -> list[Budget]:
         share = ratio(got, results.median("info symbol", place, 500))
         grown = growth(results, "plug-got -all", place)
         links = results.median("plug-links", place, 1000)
+        whole = results.median("plug-got -all", place, 1000)
+        linker = results.median("native, linked, LD_BIND_NOW=1", "", 1000)
+        symbol = results.median("plug-symbol", place, 1000)
+        conflicts = results.median("plug-conflicts", place, 1000)
         where = f"N = 500, {place}"
         found += [
-            Budget(f"plug-got -all, {where}", GOT_SECONDS, got, "s"),
+            Budget(f"plug-got -all, {where}", GOT_VERDICTS_SECONDS, got, "s"),
             Budget(f"plug-got -all / info symbol, {where}", GOT_OF_INFO_SYMBOL, share, "times"),
             Budget(f"plug-got -all, 1,000 / 500, {place}", GOT_GROWTH, grown, "times"),
+            Budget(
+                f"plug-got -all / ld.so, N = 1,000, {place}",
+                GOT_OF_LINKER,
+                ratio(whole, linker),
+                "times",
+            ),
             Budget(f"plug-links, N = 1,000, {place}", LINKS_SECONDS, links, "s"),
+            Budget(f"plug-symbol, N = 1,000, {place}", SYMBOL_SECONDS, symbol, "s"),
+            Budget(f"plug-conflicts, N = 1,000, {place}", CONFLICTS_SECONDS, conflicts, "s"),
             Budget(f"peak memory, {where}", PEAK_MEGABYTES, peak_growth(results, place), "MB"),
         ]
     bare = results.median("start: bare GDB")
@@ -187,7 +202,15 @@ def other_rows(results: Results) -> list[list[str]]:
 def growth_rows(results: Results) -> list[list[str]]:
     """Rows of the third table: from 500 to 1,000 plugins, and memory at 500."""
     rows = []
-    for name in ("plug-got -all", "plug-got -all -json", "plug-links", "info symbol"):
+    for name in (
+        "plug-got -all",
+        "plug-got -all -json",
+        "plug-links",
+        "plug-symbol",
+        "plug-conflicts",
+        "native, linked, LD_BIND_NOW=1",
+        "info symbol",
+    ):
         for place in PLACES:
             grown = growth(results, name, place)
             if grown is not None:

@@ -10,7 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from generate import BINDINGS, DEFAULT_CACHE, BuildError, Workload, build, run_native
+from generate import (
+    BINDINGS,
+    DEFAULT_CACHE,
+    BuildError,
+    Workload,
+    build,
+    run_linked,
+    run_native,
+)
 from results import Measurement, Results, as_json, budgets, tables
 from sessions import (
     HERE,
@@ -23,9 +31,9 @@ from sessions import (
     session,
 )
 
-NAMES = ("got", "links", "memory", "source", "crash", "native")
+NAMES = ("got", "links", "symbol", "conflicts", "memory", "source", "crash", "native")
 GOT_COMMANDS = {"plug-got -all": "plug-got -all", "plug-got -all -json": "plug-got -all -json"}
-LINKS_COMMANDS = {"plug-links": "plug-links"}
+OTHER_COMMANDS = ("links", "symbol", "conflicts")
 WHOLE_LOOP_UP_TO = 500  # plugins; above, the `info symbol` loop asks a sample
 CRASH_RUNS = 3  # one takes some seconds
 START_RUNS = 15
@@ -36,15 +44,18 @@ def talk(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def session_commands(wanted: set[str]) -> dict[str, str]:
+def session_commands(wanted: set[str], count: int) -> dict[str, str]:
     """The commands to time in one session; plug-got is first, its peak memory is read after it."""
     commands: dict[str, str] = {}
     if "got" in wanted:
         commands.update(GOT_COMMANDS)
     elif "memory" in wanted:
         commands["plug-got -all"] = "plug-got -all"
-    if "links" in wanted:
-        commands.update(LINKS_COMMANDS)
+    for name in OTHER_COMMANDS:
+        if name in wanted:
+            # a function that a plugin in the middle exports, and some later ones import
+            what = f" p{count // 2:04d}_f003" if name == "symbol" else ""
+            commands[f"plug-{name}"] = f"plug-{name}{what}"
     return commands
 
 
@@ -94,7 +105,7 @@ def measure_session(
     setup: Setup, workload: Workload, place: str, wanted: set[str], options: argparse.Namespace
 ) -> list[Measurement]:
     """Time the commands and the `info symbol` loop in one GDB process at the crash."""
-    commands = session_commands(wanted)
+    commands = session_commands(wanted, workload.count)
     whole = options.whole_loop or workload.count <= WHOLE_LOOP_UP_TO
     request = Request(
         answer="",
@@ -161,9 +172,11 @@ def measure_crash(setup: Setup, workload: Workload, runs: int) -> list[Measureme
 
 
 def measure_native(workload: Workload, runs: int) -> list[Measurement]:
-    """The host without GDB: bound as the host asks, and with LD_BIND_NOW=1."""
-    times: dict[str, list[float]] = {"native": [], "native, LD_BIND_NOW=1": []}
+    """The host without GDB, with LD_BIND_NOW=1 too; a program that is linked to all plugins."""
+    names = ("native", "native, LD_BIND_NOW=1", "native, linked, LD_BIND_NOW=1")
+    times: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(runs):
+        times["native, linked, LD_BIND_NOW=1"].append(run_linked(workload))
         times["native"].append(run_native(workload))
         times["native, LD_BIND_NOW=1"].append(run_native(workload, bind_now=True))
     return as_measurements(times, "", workload.count)
@@ -185,7 +198,7 @@ def measure(setup: Setup, options: argparse.Namespace) -> Results:
             talk(f"N = {count}: reaching the crash, {CRASH_RUNS} times each")
             results.measurements += measure_crash(setup, workload, CRASH_RUNS)
         for place in options.place or PLACES:
-            if wanted & {"got", "links", "memory"}:
+            if wanted & {"got", "memory", *OTHER_COMMANDS}:
                 talk(f"N = {count}: commands, {place}")
                 results.measurements += measure_session(setup, workload, place, wanted, options)
     results.machine["load average, start -> end"] += f" -> {os.getloadavg()[0]:.2f}"

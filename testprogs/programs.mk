@@ -185,6 +185,23 @@ $(call lib,ctor,libsimple.so,simple.c,'-DNAME="simple"')
 $(call lib,ctor,libinner.so,simple.c,'-DNAME="inner"')
 $(call lib,ctor,libouter.so,outer.c)
 
+# initorder: left and right need each other, so left is linked twice; first has DF_1_INITFIRST
+$(call lib,initorder,libfirst.so,library.c,-DSELF=first -Wl$(comma)-z$(comma)initfirst)
+$(call lib,initorder,libpreloaded.so,library.c,-DSELF=preloaded)
+$(call lib,initorder,libleaf.so,library.c,-DSELF=leaf)
+$(call lib,initorder,early/libleft.so,library.c,-DSELF=left)
+$(call lib,initorder,libright.so,library.c,-Wl$(comma)--no-as-needed -DSELF=right -DNEEDS=leaf,early/libleft.so libleaf.so)
+$(call lib,initorder,libleft.so,library.c,-Wl$(comma)--no-as-needed -DSELF=left -DNEEDS=leaf,libright.so libleaf.so)
+$(call lib,initorder,libtwig.so,library.c,-Wl$(comma)--no-as-needed -DSELF=twig -DNEEDS=leaf,libleaf.so)
+$(call lib,initorder,libtree.so,library.c,-Wl$(comma)--no-as-needed -DSELF=tree -DNEEDS=twig,libtwig.so libright.so)
+$(call lib,initorder,libglobal.so,library.c,-DSELF=global)
+$(call lib,initorder,libinner.so,library.c,-DSELF=inner -DNEEDS=twig,libtwig.so)
+$(call lib,initorder,libopener.so,opener.c,-Wl$(comma)-init$(comma)own_init -Wl$(comma)-fini$(comma)own_fini)
+$(call lib,initorder,libbound.so,library.c,-DSELF=bound -DNEEDS=global)
+$(call lib,initorder,libtail.so,tail.c,-O2)
+$(call lib,initorder,libgone.so,library.c,-DSELF=gone)
+$(call exe,initorder,host,host.c,,libleft.so libfirst.so)
+
 # loader
 $(call exe,loader,host,host.c)
 $(call lib,loader,libone.so,one.c)

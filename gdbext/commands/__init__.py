@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gdbext.commands.conflicts import PlugConflicts
 from gdbext.commands.got import PlugGot
+from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
@@ -19,6 +20,7 @@ COMMANDS = (
     PlugSymbol,
     PlugConflicts,
     PlugNeeded,
+    PlugInit,
     PlugTls,
 )
 

@@ -18,6 +18,20 @@ class Thread(NamedTuple):
     thread_pointer: int | None
 
 
+class StackFrame(NamedTuple):
+    """`lookup` is an address inside the call, `name` GDB's for the function."""
+
+    lookup: int
+    name: str | None
+
+
+class Stack(NamedTuple):
+    """The frames of one thread, innermost first."""
+
+    thread: int
+    frames: tuple[StackFrame, ...]
+
+
 class TlsBlock(NamedTuple):
     """The TLS block of one module in one thread: [start, end)."""
 

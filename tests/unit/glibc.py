@@ -228,7 +228,7 @@ class Glibc:
         phdr = release.phdr
         searchlist = self._room(4096)
         everything = [each] if number else self.objects[:3]
-        self.runs[searchlist] = words(*(o.address for o in everything))
+        self.runs[searchlist] = words(*(o.address for o in everything), 0)
         put(phdr, each.base + 64, each.base, len(image.segments))
         put(phdr + 24, searchlist, len(everything), 0, 0)
         # what dlopen itself was asked for has no loader, what it needs has
