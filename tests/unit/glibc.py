@@ -86,6 +86,7 @@ class Object:
     values: Sequence[tuple[int, int]] = ()
     searched: Mapping[int, Sequence[str] | None] = field(default_factory=dict)  # by tag; None: -1
     reldeps: Sequence[int] = ()  # numbers of other objects
+    called_next: int = 0  # l_init_called_next, where it is: Debian 12 does not use it
     address: int = 0  # of its link_map
     base: int = 0
     data: bytes = b""
@@ -246,7 +247,7 @@ class Glibc:
         put(scope + 40, self._searched(each, DT_RUNPATH), 1)
         put(release.map_start - 40, self._searched(each, DT_RPATH), 1)
         if release.reldeps == 72:
-            put(scope + 64, before)  # l_init_called_next: constructors ran from last to first
+            put(scope + 64, each.called_next)
         put(scope + release.reldeps, *self._reldeps(each))
         put(release.map_start, each.base, each.base + len(each.data))
         if release.scope - release.map_start == 64:

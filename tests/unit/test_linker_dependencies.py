@@ -71,6 +71,14 @@ def test_no_relocation_dependency_at_all(name: str) -> None:
     assert dependencies.cycles == ()
 
 
+def test_the_word_in_between_is_no_relocation_dependency() -> None:
+    made = glibc.make("deb12-x86-64", plugins())
+    for each in made.objects[1:]:
+        made.write(each, made.release.scope + 64, words(made.objects[0].address))
+    linker, dependencies = state(made)
+    assert dependencies.relocations == {m.map.address: () for m in linker.modules}
+
+
 def test_damaged_relocation_lists() -> None:
     made = glibc.make("2.36-x86-64", plugins(_5_reldeps=(6,), _6_reldeps=(5,)))
     left = made.objects[5]
