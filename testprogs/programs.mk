@@ -218,6 +218,33 @@ $(call exe,search,bare,loader/host.c,-Wl$(comma)-rpath-link$(comma).)
 $(call exe,search,rpath,loader/host.c,-Wl$(comma)--disable-new-dtags -Wl$(comma)-rpath$(comma)'$$$$ORIGIN/one:$$$$ORIGIN/two')
 endif
 
+# needs: linked/ has what libraries are linked with and that is not there at run time
+ifneq ($(glibc),)
+$(call exe,needs,host,loader/host.c)
+RING = -DOWN=ring$1 -DNEXT=ring$2 -DCALLER=ring$1_calls
+$(call lib,needs,linked/libring1.so,ring.c,$(call RING,1,2))
+$(call lib,needs,libring3.so,ring.c,$(call RING,3,1),linked/libring1.so)
+$(call lib,needs,libring2.so,ring.c,$(call RING,2,3),libring3.so)
+$(call lib,needs,libring1.so,ring.c,$(call RING,1,2),libring2.so)
+$(call lib,needs,libleft.so,pair.c,-DOWN=left -DOTHER=right -DCALLER=left_calls)
+$(call lib,needs,libright.so,pair.c,-DOWN=right -DOTHER=left -DCALLER=right_calls)
+$(call lib,needs,libkick.so,kick.c)
+$(foreach n,libtwin.so.1 libtwin.so.2 libdigest-0a1b2c3d.so.4 libdigest-9f8e7d6c.so.4 first/libutil.so.1,\
+	$(call lib,needs,$n,small.c,-DNAME=small))
+$(call lib,needs,linked/libversioned.so,versioned.c,-DNEWER -Wl$(comma)--version-script=needs/new.map)
+$(call lib,needs,libversioned.so,versioned.c,-Wl$(comma)--version-script=needs/old.map)
+$(call lib,needs,linked/libwants.so,wants.c,,linked/libversioned.so)
+$(call lib,needs,linked/libalias.so,small.c,-DNAME=alias)
+$(call lib,needs,libalias.so,small.c,-DNAME=alias -Wl$(comma)-soname$(comma)libalias.so.3)
+$(call lib,needs,libuser.so,user.c,,linked/libalias.so)
+$(call lib,needs,libopener.so,opener.c,-Wl$(comma)-rpath$(comma)'$$$$ORIGIN/inner')
+$(call lib,needs,inner/libinner.so,inner.c)
+ALL += $(OUT)/needs/libwants.so
+ALL_needs += $(OUT)/needs/libwants.so
+$(OUT)/needs/libwants.so: $(OUT)/needs/linked/libwants.so weak_version.py
+	python3 weak_version.py $< $@ NEEDS_2
+endif
+
 # libcdlopen
 ifneq ($(glibc),)
 $(call exe,libcdlopen,host,host.c)

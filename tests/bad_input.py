@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from tests.harness import Batch, Gdb
 
-COMMANDS = ("plug-links", "plug-got", "plug-got -all", "plug-regs", "plug-where $pc")
+COMMANDS = (
+    "plug-links", "plug-got", "plug-got -all", "plug-regs", "plug-where $pc", "plug-needed",
+)  # fmt: skip
 
 
 BUG = re.compile(r"Traceback|Python Exception|Error occurred in Python|internal-error")

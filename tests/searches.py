@@ -28,6 +28,21 @@ def parse_searches(text: str) -> dict[str, str]:
     return found
 
 
+def parse_found(text: str) -> dict[str, str]:
+    """{l_name: rule} of each file that a search tried last; those that were found are l_names."""
+    found: dict[str, str] = {}
+    rule = last = ""
+    for line in PID_PREFIX.sub("", text).splitlines():
+        heading = HEADING.match(line)
+        if heading:
+            rule = WORDS.get(heading["rule"], heading["rule"]) if heading["rule"] else "cache"
+        elif line.lstrip().startswith("trying file="):
+            last = line.partition("=")[2]
+        elif last:
+            found[last], last = rule, ""
+    return found
+
+
 def read_searches(output: Path) -> dict[str, str]:
     """What LD_DEBUG_OUTPUT=OUTPUT left in OUTPUT.PID, which must be one file."""
     (written,) = output.parent.glob(f"{output.name}.*")

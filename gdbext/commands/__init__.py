@@ -6,6 +6,7 @@ from gdbext.commands.conflicts import PlugConflicts
 from gdbext.commands.got import PlugGot
 from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
+from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.tls import PlugTls
@@ -18,6 +19,7 @@ COMMANDS = (
     PlugWhere,
     PlugSymbol,
     PlugConflicts,
+    PlugNeeded,
     PlugInit,
     PlugTls,
 )

@@ -44,6 +44,7 @@ class PlugLinks(Command):
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> LinksFacts:
+        from gdbext.inferior.files import open_searches
         from gdbext.linker.links import describe_links
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
@@ -52,8 +53,8 @@ class PlugLinks(Command):
         modules = select_modules(linker, args.module) if args.module else linker.modules
         # Only a process of this machine has a /proc here; another's pid may be anybody's.
         local_path = inferior.local_path if inferior.target == "native" else None
-        cache = _cache_path(local_path) if args.search else None
-        links = describe_links(inferior, linker, modules, local_path, cache)
+        searches = open_searches(inferior, linker) if args.search else None
+        links = describe_links(inferior, linker, modules, local_path, searches)
         return LinksFacts(linker, links)
 
     def document(self, facts: LinksFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
@@ -93,17 +94,6 @@ class PlugLinks(Command):
         yield from _marked(facts.links)
 
 
-def _cache_path(local_path: Callable[[str], str] | None) -> str:
-    """Where this machine has the ld.so.cache that the process's ld.so looked into."""
-    path = "/etc/ld.so.cache"
-    if local_path is not None:
-        return local_path(path)
-    import gdb
-
-    sysroot = str(gdb.parameter("sysroot") or "")
-    return path if sysroot.startswith("target:") else sysroot.rstrip("/") + path
-
-
 def _document(linker: Linker, link: Link) -> dict[str, Any]:
     from gdbext.render.printable import shown
 
@@ -138,7 +128,10 @@ def _document(linker: Linker, link: Link) -> dict[str, Any]:
     for field, reason in link.reasons.items():
         document[field + "_reason"] = shown(reason)
     if link.search is not None:
-        document["search"], document["search_reason"] = link.search[0], shown(link.search[1])
+        if link.search.opener is not None:
+            document["opened_by"] = shown(link.search.opener.path)
+            del document["opened_by_reason"]
+        document["search"], document["search_reason"] = link.search.rule, shown(link.search.text)
     return document
 
 
@@ -162,7 +155,7 @@ def _table(links: list[Link], search: bool) -> Iterator[str]:
     if any(map(_marks, links)):
         columns.append(("marks", _marks))
     if search:
-        columns.append(("found by", lambda link: (link.search or (None, ""))[0] or "?"))
+        columns.append(("found by", lambda link: (link.search and link.search.rule) or "?"))
     headers = [header for header, _ in columns]
     rows = [[cell(link) for _, cell in columns] for link in links]
     sizes = [max(map(len, column)) for column in zip(headers, *rows)]
@@ -214,11 +207,18 @@ def _in_full(linker: Linker, link: Link) -> Iterator[str]:
         ("file", _FILE_TEXT.get(link.on_disk.state or "") or f"unknown: {link.on_disk.reason}"),
         ("needs", _NO_STRINGS if module.needed is None else " ".join(module.needed) or "-"),
         ("needed by", " ".join(os.path.basename(m.path) for m in linker.needed_by(module)) or "-"),
-        ("opened by", f"unknown: {reason}" if (reason := link.reasons.get("opened_by")) else "-"),
+        ("opened by", _opener(link)),
     ]
     if link.search is not None:
-        rows.append(("found", f"{link.search[0] or 'unknown'}: {link.search[1]}"))
+        rows.append(("found", f"{link.search.rule or 'unknown'}: {link.search.text}"))
     yield from pairs(rows)
+
+
+def _opener(link: Link) -> str:
+    if link.search is not None and link.search.opener is not None:
+        return f"{link.search.opener.path}, the only one whose RUNPATH leads there"
+    reason = link.reasons.get("opened_by")
+    return f"unknown: {reason}" if reason else "-"
 
 
 _FILE_TEXT = {

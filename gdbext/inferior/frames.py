@@ -52,6 +52,14 @@ def register(name: str) -> int | None:
     return _register(frame, name) if frame is not None else None
 
 
+def innermost_register(name: str) -> int | None:
+    """A register of the selected thread, whichever of its frames is selected."""
+    try:
+        return _register(gdb.newest_frame(), name)
+    except gdb.error:
+        return None  # no thread, or one that runs
+
+
 def frame_level(frame: gdb.Frame) -> int:
     """Its number in a backtrace; GDB 11 has Frame.level(), older ones have not."""
     level = 0

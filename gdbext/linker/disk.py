@@ -25,6 +25,19 @@ class OnDisk(NamedTuple):
     reason: str | None
 
 
+class File(NamedTuple):
+    """A file as evidence; `path` is what the process calls it, None is unknown.
+
+    `real_name` is the file name behind symbolic links, which often has the full version;
+    `identity` is (device, inode) on this machine.
+    """
+
+    path: str
+    real_name: str | None
+    build_id: str | None
+    identity: tuple[int, int] | None
+
+
 def on_disk(
     process: Process,
     module: Module,

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from gdbext.elf.image import PT_TLS
 from gdbext.elf.notes import read_build_id
 from gdbext.linker.disk import OnDisk, on_disk
-from gdbext.linker.environment import initial_environment
 from gdbext.linker.loading import binding, deepbind, nodelete, relro
 from gdbext.linker.modules import DLOPENED, Linker, Module
 from gdbext.linker.process import Process, Region
 from gdbext.linker.regions import region_finder
-from gdbext.linker.search import read_cache, search_rule
+from gdbext.linker.search import Found, Searches
 
 NO_LAYOUT = "this dynamic linker's private fields could not be located"
 PROXY = "this entry is a proxy of another one"
@@ -36,7 +35,7 @@ class Link:
     build_id: str | None
     tls_module_id: int | None
     on_disk: OnDisk
-    search: tuple[str | None, str] | None
+    search: Found | None
     reasons: dict[str, str]
 
 
@@ -45,23 +44,18 @@ def describe_links(
     linker: Linker,
     modules: Sequence[Module],
     local_path: Callable[[str], str] | None,
-    cache_path: str | None,
+    searches: Searches | None,
 ) -> list[Link]:
     """A Link for each of `modules`.
 
     `local_path` tells where a process of this machine has a path, None for any other process.
-    With `cache_path`, an ld.so.cache, the rule is added by which each file was found.
+    With `searches` the rule is added by which each file was found.
     """
-    search = cache_path is not None
-    environment = initial_environment(process) if search else None
-    cache = read_cache(cache_path) if cache_path is not None else {}
     find_region = region_finder(process.regions())
     links = []
     for module in modules:
-        rule = None
-        if search:
-            rule = search_rule(process.memory, linker, module, environment, cache)
-        links.append(_describe(process, linker, module, find_region, local_path, rule))
+        found = searches.find(module) if searches else None
+        links.append(_describe(process, linker, module, find_region, local_path, found))
     return links
 
 
@@ -71,7 +65,7 @@ def _describe(
     module: Module,
     find_region: Callable[[int], Region | None],
     local_path: Callable[[str], str] | None,
-    search: tuple[str | None, str] | None,
+    search: Found | None,
 ) -> Link:
     image, private = module.image, module.private
     reasons: dict[str, str] = {}

@@ -152,6 +152,11 @@ def read_scope(memory: Memory, address: int) -> tuple[int, ...] | None:
         return None
 
 
+def read_initfini(memory: Memory, private: Private) -> tuple[int, ...] | None:
+    """The link_maps that it depends on, itself first; None when they cannot be read."""
+    return _until_null(memory, private.initfini, _LONGEST_LIST) if private.initfini else None
+
+
 def _until_null(memory: Memory, at: int, most: int) -> tuple[int, ...] | None:
     """A NULL-terminated list of pointers; None when it cannot be read."""
     found: list[int] = []

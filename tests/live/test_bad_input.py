@@ -13,7 +13,7 @@ from tests.cores import Core
 from tests.harness import Batch, Gdb
 from tests.programs import Program
 
-NEEDS_LINKER = ("plug-links", "plug-got", "plug-got -all")
+NEEDS_LINKER = ("plug-links", "plug-got", "plug-got -all", "plug-needed")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -112,7 +112,7 @@ def test_core_of_another_cpu(batch: Callable[..., Batch], core: Callable[..., Co
     """Debian's plain gdb knows x86 alone; a GDB that knows both must be right about both."""
     made = core("nullcall/host")
     knows = batch("-ex", "set architecture aarch64", gdbext=False).status == 0
-    for command in ("plug-links", "plug-got", "plug-regs", "plug-where 0"):
+    for command in ("plug-links", "plug-got", "plug-regs", "plug-where 0", "plug-needed"):
         done = batch("-ex", command, f"--core={made.path}")
         if knows:
             assert done.status == 0, done

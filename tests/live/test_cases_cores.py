@@ -89,7 +89,9 @@ def test_core_whose_pid_is_another_programs_now(
     made = core("nullcall/host")
     # libthread_db would take the thread's number from memory and leave GDB without registers
     alone = ["set libthread-db-search-path /nonexistent", f"file {made.program}"]
-    commands = ("plug-links -search", "plug-got -all", "plug-regs", "plug-where $pc")
+    commands = (
+        "plug-links -search", "plug-got -all", "plug-regs", "plug-where $pc", "plug-needed",
+    )  # fmt: skip
     gdb = sessions.gdb(arm64=made.arm64, before=[*alone, f"core-file {made.path}"])
     before = [gdb.json(command) for command in commands]
     living = ["gdb", "-nx", "-q", "-batch", "-ex", "python input()"]

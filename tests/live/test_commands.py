@@ -12,7 +12,7 @@ import pytest
 from tests.cores import Core
 from tests.harness import Batch, Gdb
 
-COMMANDS = ("plug-links", "plug-got", "plug-regs", "plug-where $sp", "plug-tls")
+COMMANDS = ("plug-links", "plug-got", "plug-regs", "plug-where $sp", "plug-tls", "plug-needed")
 
 
 def complete(gdb: Gdb, line: str) -> list[str]:

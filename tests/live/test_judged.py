@@ -8,11 +8,13 @@ import pytest
 
 from tests import judges, oracles, programs
 from tests.harness import Gdb
+from tests.needs import judge_needed
 from tests.programs import Program
 from tests.sessions import Sessions
 
 STOPS = ("loaded", "returned", "done", "planted", "main", "crash")
-ELSEWHERE = ("static", "search", "memfd")  # test_links.py and test_cases.py have these
+# test_links.py, test_cases.py and test_needed.py have these
+ELSEWHERE = ("static", "search", "memfd", "needs")
 
 
 def place(run: programs.Run) -> str:
@@ -34,7 +36,7 @@ RUNS = [
 @pytest.mark.parametrize("run", RUNS)
 def test_links_and_slots(run: programs.Run, sessions: Sessions, tmp_path: Path) -> None:
     program = programs.program(f"{run.scenario}/{run.program}", run.set)
-    env = {**run.env, "LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(tmp_path / "ld")}
+    env = {**run.env, "LD_DEBUG": "files:libs", "LD_DEBUG_OUTPUT": str(tmp_path / "ld")}
     bare = run.program == "host_bare"  # has no lines to stop at
     gdb = sessions.live(program, *run.args, until=None if bare else place(run), env=env)
     if bare:
@@ -47,6 +49,8 @@ def test_links_and_slots(run: programs.Run, sessions: Sessions, tmp_path: Path) 
     wild = [s for m in got["modules"] for s in m["slots"] if s["state"] == "dangling"]
     assert [s["symbol"] for s in wild] == ["getpid"] * (run.args == ("slot",))
     judge_expected_modules(program, links)
+    if run.set != "musl":
+        judge_needed(gdb.json("plug-needed"), tmp_path / "ld", program.arm64)
     judge_expected_slots(run, gdb)
 
 

@@ -7,8 +7,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests import judges
 from tests.harness import Gdb
+from tests.oracles import interpreter
 from tests.programs import Program
 from tests.searches import read_searches
 from tests.sessions import Sessions
@@ -69,6 +72,35 @@ def test_search_by_ld_library_path(
         LD_LIBRARY_PATH=f"/nowhere:{folder}",
     )
     assert rules["libone.so"] == "LD_LIBRARY_PATH"
+
+
+def test_search_in_the_working_directory_and_by_origin(
+    sessions: Sessions, program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    folder = program("loader/host").folder
+    bare = searcher(program, "bare")
+    for number, path in enumerate((":", "/nowhere:", "${ORIGIN}/../loader", "../loader;/nowhere")):
+        output = tmp_path / f"search{number}"
+        env = {"LD_LIBRARY_PATH": path, "LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": str(output)}
+        gdb = sessions.live(bare, "libone.so", until="loaded", env=env, cwd=folder)
+        rule, words = searched(gdb)["libone.so"]
+        assert (rule, read_searches(output)["libone.so"]) == ("LD_LIBRARY_PATH",) * 2
+        here = "libone.so found in the working directory (LD_LIBRARY_PATH)"
+        assert (words == here) is (number < 2)
+
+
+@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
+def test_search_by_library_path_of_the_dynamic_linker(
+    sessions: Sessions, program: Callable[[str], Program]
+) -> None:
+    bare, folder = searcher(program, "bare"), program("loader/host").folder
+    loader = Program("loader", interpreter(bare.path), "x86_64")
+    words = ("--library-path", f"/nowhere:{folder}", str(bare.path), "libone.so")
+    # GDB reads no symbols of a program that is ld.so's argument in time for a marker
+    gdb = sessions.live(loader, *words, until=None)
+    gdb.until("_exit")
+    rule, words_ = searched(gdb)["libone.so"]
+    assert (rule, words_) == ("LD_LIBRARY_PATH", f"libone.so found in {folder}/ (--library-path)")
 
 
 def test_search_by_rpath_of_the_loader_and_of_its_loader(

@@ -19,7 +19,7 @@ from gdbext.linker.process import Region
 from tests.unit import crafted
 from tests.unit.crafted import FakeProcess, words
 
-DT_NEEDED, DT_SONAME, DT_DEBUG = 1, 14, 21
+DT_NEEDED, DT_SONAME, DT_RPATH, DT_DEBUG, DT_RUNPATH = 1, 14, 15, 21, 29
 
 
 class Release(NamedTuple):
@@ -33,6 +33,7 @@ class Release(NamedTuple):
     new_bits: bool  # l_dt_relr_ref took a bit of the flag word (2.36)
     nodelete: bool  # l_nodelete_active exists (2.31)
     relro: int = 64  # from l_tls_initimage
+    reldeps: int = 64  # from l_scope; l_init_called_next may stand in front of it
 
 
 RELEASES = {
@@ -41,14 +42,14 @@ RELEASES = {
     "2.28-x86-64": Release(680, 840, 904, 1056, 1144, False, False),
     "2.31-x86-64": Release(680, 848, 912, 1064, 1152, False, True),
     "2.36-x86-64": Release(704, 880, 944, 1096, 1184, True, True),
-    "deb12-x86-64": Release(704, 880, 944, 1104, 1192, True, True),
+    "deb12-x86-64": Release(704, 880, 944, 1104, 1192, True, True, reldeps=72),
     "2.41-x86-64": Release(736, 912, 968, 1120, 1208, True, True),
     "2.17-aarch64": Release(672, 832, 896, 1040, 1120, False, False, 56),
     "2.27-aarch64": Release(672, 832, 896, 1040, 1128, False, False),
     "2.28-aarch64": Release(680, 840, 904, 1048, 1136, False, False),
     "2.31-aarch64": Release(728, 896, 960, 1104, 1192, False, True),
     "2.36-aarch64": Release(752, 920, 984, 1136, 1224, True, True),
-    "deb12-aarch64": Release(752, 920, 984, 1144, 1232, True, True),
+    "deb12-aarch64": Release(752, 920, 984, 1144, 1232, True, True, reldeps=72),
     "2.41-aarch64": Release(752, 920, 976, 1128, 1216, True, True),
 }
 
@@ -83,6 +84,9 @@ class Object:
     relro: bool = True
     parts: Mapping[int, bytes] = field(default_factory=dict)
     values: Sequence[tuple[int, int]] = ()
+    searched: Mapping[int, Sequence[str] | None] = field(default_factory=dict)  # by tag; None: -1
+    reldeps: Sequence[int] = ()  # numbers of other objects
+    called_next: int = 0  # l_init_called_next, where it is: Debian 12 does not use it
     address: int = 0  # of its link_map
     base: int = 0
     data: bytes = b""
@@ -154,6 +158,31 @@ class Glibc:
         self.runs[at] = (text.encode() + b"\0").ljust(4096, b"\0")
         return at
 
+    def _searched(self, each: Object, tag: int) -> int:
+        """A list of struct r_search_path_elem; an address that holds nothing unless it is said."""
+        folders = each.searched.get(tag, ())
+        if folders is None:
+            return -1
+        if tag not in each.searched:
+            return 0x10
+        if not folders:
+            return 0
+        at = self._room(4096)
+        elements = [self._room(4096) for _ in folders]
+        self.runs[at] = words(*elements, 0)
+        for element, folder in zip(elements, folders):
+            self.runs[element] = words(0, 0, 0, self._text(folder), len(folder.encode()), 0)
+        return at
+
+    def _reldeps(self, each: Object) -> tuple[int, int]:
+        """struct link_map_reldeps {unsigned act; struct link_map *list[];}, and the room in it."""
+        if not each.reldeps:
+            return 0, 1 << 32  # l_used follows l_reldepsmax
+        at = self._room(4096)
+        maps = [self.objects[number].address for number in each.reldeps]
+        self.runs[at] = words(len(maps), *maps)
+        return at, 1 << 32 | 10
+
     def _image(self, each: Object) -> bytes:
         strings = b"\0"
         values = [(DT_DEBUG, self.r_debug), *each.values]
@@ -215,6 +244,11 @@ class Glibc:
         put(scope - 40, main.address + phdr + 24, here + phdr + 24, 0, 0)
         put(scope - 8, 4, here + scope - 40, here + phdr + 24, 0, 0x801, 4711 + number)
         put(scope + 56, searchlist)
+        put(scope + 40, self._searched(each, DT_RUNPATH), 1)
+        put(release.map_start - 40, self._searched(each, DT_RPATH), 1)
+        if release.reldeps == 72:
+            put(scope + 64, each.called_next)
+        put(scope + release.reldeps, *self._reldeps(each))
         put(release.map_start, each.base, each.base + len(each.data))
         if release.scope - release.map_start == 64:
             put(release.map_start + 16, each.base + len(each.data))  # l_text_end

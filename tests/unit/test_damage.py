@@ -22,16 +22,22 @@ from gdbext.elf.notes import decode_notes, read_build_id
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import BytesMemory, Memory
 from gdbext.elf.relocations import read_relocations
+from gdbext.elf.requirements import read_definitions, read_requirements
 from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import read_versions
+from gdbext.linker.cache import read_cache
+from gdbext.linker.dependencies import read_dependencies
 from gdbext.linker.dumped import DumpedMemory
+from gdbext.linker.environment import initial_environment
 from gdbext.linker.got import read_slots
 from gdbext.linker.links import describe_links
 from gdbext.linker.modules import read_linker
 from gdbext.linker.places import Map
 from gdbext.linker.regions import core_regions
+from gdbext.linker.search import Searches
 from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread
+from gdbext.linker.versions import read_module_versions
 from tests import programs
 from tests.unit import crafted, glibc
 from tests.unit.crafted import NT_AUXV, NT_FILE, FakeProcess, file_note, make_core, note, words
@@ -107,6 +113,8 @@ def read_everything(memory: Memory, image: Image) -> None:
     for read in (
         lambda: read_versions(memory, image, tables.count if tables else 9, b"\0a\0"),
         lambda: read_relocations(memory, image),
+        lambda: read_requirements(memory, image),
+        lambda: read_definitions(memory, image),
         lambda: read_build_id(memory, image),
     ):
         try:
@@ -186,8 +194,13 @@ def examine(path: Path) -> int:
     tables = TableSet(memory, no_file, no_symbols)
     slots = read_slots(memory, X86_64, linker, tables, linker.modules)
     assert len(slots) <= len(linker.modules)
-    links = describe_links(fake, linker, linker.modules, str, "/etc/ld.so.cache")
+    searches = Searches(fake, linker, initial_environment(fake), read_cache("/etc/ld.so.cache"))
+    links = describe_links(fake, linker, linker.modules, str, searches)
     assert len(links) == len(linker.modules)
+    dependencies = read_dependencies(memory, linker)
+    assert len(dependencies.roots) <= len(linker.modules)
+    assert all(dependencies.ways_to(cycle.modules[0]) for cycle in dependencies.cycles)
+    assert len(read_module_versions(memory, linker, dependencies)) <= len(linker.modules)
     thread = Thread(1, 1, 0x7FFF0000, process()[0].objects[0].base)
     space = Map(fake, X86_64, linker, tables, lambda: [thread], lambda _: None)
     for module in linker.modules[:10]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gdbext.elf.image import DT_RPATH, DT_RUNPATH
+from gdbext.elf.image import DT_FLAGS_1, DT_RPATH, DT_RUNPATH
+from gdbext.linker.cache import read_cache
 from gdbext.linker.modules import Linker, Module, read_linker
-from gdbext.linker.search import read_cache, search_rule
+from gdbext.linker.process import AT_SECURE
+from gdbext.linker.search import Searches
+from gdbext.linker.searchpaths import expand
 from tests.oracles import said_by
 from tests.unit import glibc
 from tests.unit.glibc import Object
@@ -80,7 +84,8 @@ def rule(made: glibc.Glibc, linker: Linker, index: int, **more: object) -> tuple
     assert isinstance(environment, dict)
     assert isinstance(entries, dict)
     module: Module = linker.modules[index]
-    return search_rule(made.process().memory, linker, module, environment, entries)
+    found = Searches(made.process(), linker, environment, entries).find(module)
+    return found.rule, found.text
 
 
 def test_the_program_and_paths() -> None:
@@ -125,6 +130,121 @@ def test_paths_of_the_loader(tag: int, name: str, text: str) -> None:
     made, linker = process({tag: text})
     assert linker.modules[0].path == "/bin/main"
     assert rule(made, linker, 1)[0] == name
-    # LD_LIBRARY_PATH comes after RPATH and before RUNPATH
+    # LD_LIBRARY_PATH comes after RPATH and before RUNPATH; $ORIGIN would be spelled otherwise
     both = rule(made, linker, 1, environment={"LD_LIBRARY_PATH": "/app/lib"})[0]
-    assert both == ("RPATH" if tag == DT_RPATH else "LD_LIBRARY_PATH")
+    first = tag == DT_RPATH and "$" not in text
+    assert both == ("RPATH" if first else "LD_LIBRARY_PATH")
+
+
+def test_without_the_environment_nothing_after_it_is_certain() -> None:
+    made, linker = process({DT_RPATH: "/app/lib"})
+    found = Searches(made.process(), linker, None, {})
+    assert found.find(linker.modules[1]).rule == "RPATH"  # comes before LD_LIBRARY_PATH
+    libc = found.find(linker.modules[2])
+    assert libc.rule is None
+    assert "the environment cannot be read" in libc.text
+
+
+def test_a_secure_program_ignores_ld_library_path() -> None:
+    made, linker = process()
+    secure = made.process()
+    environment = {"LD_LIBRARY_PATH": "/app/lib"}
+    assert Searches(secure, linker, environment, {}).find(linker.modules[1]).rule is not None
+    secure.auxv = {**secure.auxv, AT_SECURE: 1}
+    assert Searches(secure, linker, environment, {}).find(linker.modules[1]).rule is None
+
+
+def test_nodefaultlib() -> None:
+    libc = {"libc.so.6": {"/lib/x86_64-linux-gnu/libc.so.6"}}
+    made, linker = process({DT_FLAGS_1: ""})
+    assert rule(made, linker, 2, cache=libc)[0] == "cache"
+    made.objects[0].values = [(DT_FLAGS_1, 0x800)]
+    made = glibc.make("2.36-x86-64", made.objects)
+    linker = read_linker(made.process())
+    assert rule(made, linker, 2, cache=libc)[0] is None
+    elsewhere = {"libone.so": {"/app/lib/libone.so"}}
+    assert rule(made, linker, 1, cache=elsewhere)[0] == "cache"
+
+
+def opened(*callers: Object) -> tuple[glibc.Glibc, Linker]:
+    """A plugin in /opt/in/, asked for as p.so, after modules that may have opened it."""
+    made = glibc.make(
+        "2.36-x86-64",
+        [*glibc.program()[:3], *callers, Object("/opt/in/p.so", "p.so", (), 2, opened=1)],
+    )
+    return made, read_linker(made.process())
+
+
+def caller(number: int, tag: int, *folders: str) -> Object:
+    """A module with a list that ld.so expanded and searched."""
+    name = f"c{number}.so"
+    return Object(
+        f"/opt/{name}", name, (), 2, opened=1, values=((tag, 1),), searched={tag: folders}
+    )
+
+
+def test_the_only_one_whose_runpath_leads_there_opened_it() -> None:
+    one = caller(1, DT_RUNPATH, "/none/", "/opt/in/")
+    made, linker = opened(one, caller(2, DT_RUNPATH, "/opt/other/"))
+    found = Searches(made.process(), linker, {}, {}).find(linker.modules[5])
+    assert (found.rule, found.opener) == ("RUNPATH", linker.modules[3])
+    assert found.text == "p.so found in /opt/in/ (RUNPATH of /opt/c1.so)"
+    # two of them: the rule is certain, the opener is not
+    made, linker = opened(one, caller(2, DT_RUNPATH, "/opt/in/"))
+    found = Searches(made.process(), linker, {}, {}).find(linker.modules[5])
+    assert (found.rule, found.opener) == ("RUNPATH", None)
+    assert "/opt/c1.so or /opt/c2.so" in found.text
+    # one that ld.so never searched for, or that came later, is none
+    never = caller(1, DT_RUNPATH)
+    made, linker = opened(never, caller(2, DT_RUNPATH, "/opt/in/"))
+    found = Searches(made.process(), linker, {}, {}).find(linker.modules[5])
+    assert found.opener is linker.modules[4]
+    made, linker = opened(never)
+    assert Searches(made.process(), linker, {}, {}).find(linker.modules[4]).rule is None
+
+
+def test_rules_that_depend_on_who_opened_it() -> None:
+    made, linker = opened(caller(1, DT_RUNPATH, "/opt/in/"), caller(2, DT_RPATH, "/opt/in/"))
+    found = Searches(made.process(), linker, {}, {}).find(linker.modules[5])
+    assert found.rule is None
+    assert found.text == (
+        "p.so found by RPATH (RPATH of /opt/c2.so) or RUNPATH (RUNPATH of /opt/c1.so): "
+        "that depends on who opened it"
+    )
+
+
+def test_a_damaged_list_is_expanded_anew() -> None:
+    one = caller(1, DT_RUNPATH, "/opt/in/")
+    one.soname, one.values = "$ORIGIN/in", ((DT_RUNPATH, 1),)
+    made, linker = opened(one)
+    release = made.release
+    made.write(one, release.scope + 40, b"\x10" + bytes(7))
+    found = Searches(made.process(), read_linker(made.process()), {}, {})
+    plugin = found.linker.modules[4]
+    assert (found.find(plugin).rule, found.find(plugin).directory) == ("RUNPATH", "/opt/in/")
+    del linker
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (":", [""]),
+        (".:/a:", ["./", "/a/", ""]),
+        ("/a//:/b", ["/a/", "/b/"]),
+        ("/", ["/"]),
+        ("//", ["/"]),
+        ("lib;/a", ["lib/", "/a/"]),
+        ("$ORIGIN/../x:${ORIGIN}", ["/opt/../x/", "/opt/"]),
+        ("$ORIGINAL", ["$ORIGINAL/"]),
+        ("/$PLATFORM/x", ["/haswell/x/", "/p/x/"]),
+        ("/usr/$LIB", ["/usr/lib/", "/usr/lib64/", "/usr/lib/x86_64-linux-gnu/",
+                       "/usr/lib/aarch64-linux-gnu/"]),
+        ("/a:/a/", ["/a/"]),
+    ],
+)  # fmt: skip
+def test_expanding(text: str, expected: list[str]) -> None:
+    _, linker = opened()
+    assert linker.modules[3].path == "/opt/in/p.so"
+    plug = replace(linker.modules[3], path="/opt/p.so")
+    assert expand(text, ":;", plug, ("haswell", "p")) == expected
