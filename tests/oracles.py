@@ -10,7 +10,7 @@ import re
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.programs import Program
@@ -186,13 +186,15 @@ class Loaded:
     base: int
     size: int
     dynamic: int
+    unloaded: bool = False  # later, or at once since its dlopen failed
 
 
 EVENT = re.compile(
     r"file=(?P<name>.*?) \[(?P<namespace>\d+)\];  "
     r"(?:(?P<how>needed|dynamically loaded) by (?P<requester>.*?) \[\d+\]"
     r"|generating link map\s+dynamic: 0x(?P<dynamic>[0-9a-f]+)"
-    r"  base: 0x(?P<base>[0-9a-f]+)   size: 0x(?P<size>[0-9a-f]+))",
+    r"  base: 0x(?P<base>[0-9a-f]+)   size: 0x(?P<size>[0-9a-f]+)"
+    r"|(?P<gone>destroying link map))",
     re.DOTALL,  # a name can hold a newline
 )
 PID_PREFIX = re.compile(r"^ *\d+:\t", re.MULTILINE)
@@ -202,7 +204,7 @@ START_OF_EVENT = re.compile(r"^(?=file=)", re.MULTILINE)
 def parse_ld_debug_files(text: str) -> list[Loaded]:
     """What LD_DEBUG=files tells of each object that was mapped, in order; also of unloaded ones."""
     asked: dict[tuple[str, str], tuple[str, str]] = {}
-    found = []
+    found: list[Loaded] = []
     for chunk in START_OF_EVENT.split(PID_PREFIX.sub("", text)):
         event = EVENT.match(chunk)
         if not event:
@@ -211,6 +213,16 @@ def parse_ld_debug_files(text: str) -> list[Loaded]:
         if event["how"]:
             how = "needed" if event["how"] == "needed" else "dlopened"
             asked[key] = (event["requester"], how)
+            continue
+        if event["gone"]:  # named by its path, and not as it was asked for
+            name, namespace = os.path.basename(event["name"]), int(event["namespace"])
+            place = max(
+                i
+                for i, one in enumerate(found)
+                if (os.path.basename(one.name), one.namespace) == (name, namespace)
+                and not one.unloaded
+            )
+            found[place] = replace(found[place], unloaded=True)
             continue
         # A preloaded object is mapped without anybody having asked.
         requester, how = asked.get(key, ("", "preloaded"))

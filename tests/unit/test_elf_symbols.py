@@ -27,7 +27,7 @@ from tests.unit import crafted, samples
 from tests.unit.crafted import symbol
 
 ROW = re.compile(
-    r"^ *\d+: (?P<value>[0-9a-f]{16}) +(?P<size>\w+) (?P<type>\w+) +\w+ +\w+ +(?:\[.*?\] +)?"
+    r"^ *\d+: (?P<value>[0-9a-f]{16}) +(?P<size>\w+) (?P<type>\w+|<unknown>: \d+) +\w+ +\w+ +(?:\[.*?\] +)?"
     r"(?P<index>\w+) ?(?P<name>.*?)(?: \(\d+\))?(?: +\[.*\])?$",
     re.MULTILINE,
 )
@@ -39,8 +39,9 @@ def readelf_symbols(path: Path, option: str) -> list[Row]:
     rows = []
     for row in ROW.finditer(said_by("readelf", option, "-W", str(path))):
         index = {"UND": 0, "ABS": SHN_ABS}.get(row["index"])
-        # readelf gives section symbols their section's name
-        name, _, version = (row["name"] if row["type"] != "SECTION" else "").partition("@")
+        # readelf gives section symbols without a name their section's
+        nameless = row["type"] == "SECTION" and row["name"].startswith(".")
+        name, _, version = ("" if nameless else row["name"]).partition("@")
         number = int(row["index"]) if index is None else index
         size = int(row["size"], 0)
         rows.append((int(row["value"], 16), size, number, name, version.lstrip("@")))
