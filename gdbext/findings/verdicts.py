@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import DLOPENED, VDSO, Linker, Module
 from gdbext.linker.private import LT_LOADED
 from gdbext.linker.process import Process
+from gdbext.linker.reldeps import read_relocation_needs
 from gdbext.linker.scopes import busy, real
 from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.tables import TableSet
@@ -119,10 +120,9 @@ class Judge:
         elif value == found.address:
             return self._right(found.module)
         lookup = f"ld.so's lookup leads to {found.module.path}"
-        if self._came_later(module, slot, found, value):
-            return Judgement(
-                STALE, found.module, f"{lookup}, which came into scope after this was bound"
-            )
+        before = self._was_right(module, slot, found, value)
+        if before is not None:
+            return Judgement(STALE, found.module, f"{lookup}; {before}")
         return self._mismatch(module, slot, found.module, lookup)
 
     def _right(self, expected: Module) -> Judgement:
@@ -142,25 +142,42 @@ class Judge:
             why = f"it is zero; {why}"
         return Judgement(REDIRECTED, expected, why)
 
-    def _came_later(self, module: Module, slot: Slot, found: Found, value: int) -> bool:
-        """Whether the slot leads to what the lookup gave before `found` was in scope.
+    def _was_right(self, module: Module, slot: Slot, found: Found, value: int) -> str | None:
+        """How the slot can lead to what the lookup gave before; None if it cannot.
 
         Only dlopen puts a module in front of others that a scope has already: by RTLD_GLOBAL,
         at the first opening or at a later one (glibc, elf/dl-open.c, add_to_global_update).
+        A scope that is gone since (elf/dl-close.c) leaves a relocation dependency behind.
         """
-        if not _was_dlopened(found.module):
-            return False
         if value == 0:
-            return self._is_weak(module, slot)
+            late = _was_dlopened(found.module) and self._is_weak(module, slot)
+            return "nobody defined it when this was bound" if late else None
+        provider = slot.provider
+        if provider is not None and self._is_definition(module, slot, provider, value):
+            needs = self._relocation_needs.get(module.map.address, ())
+            if provider.map.address in needs:
+                return "ld.so itself noted that it bound this module there (l_reldeps)"
+        if not _was_dlopened(found.module):
+            return None
         type_class = PLT if slot.kind in PLT_KINDS else DATA
         wanted = self.lookup.wanted(module, slot.relocation.symbol, type_class)
         for one in self.lookup.candidates(self.lookup.scopes.of(module), wanted):
             if one.skipped in ("", LATER, AGAIN):
                 if self.lookup.found(one.module, one.number).address == value:
-                    return True
+                    return "that came into scope after this was bound"
                 if not _was_dlopened(one.module):
-                    return False
-        return False
+                    return None
+        return None
+
+    def _is_definition(self, module: Module, slot: Slot, provider: Module, value: int) -> bool:
+        """Whether `value` is where `provider` defines the slot's symbol."""
+        name = self.lookup.tables_of(module).symbols.raw_name(slot.relocation.symbol)
+        numbers = self.lookup.definers.of(name).get(provider.map.address, ())
+        return any(self.lookup.found(provider, number).address == value for number in numbers)
+
+    @cached_property
+    def _relocation_needs(self) -> Mapping[int, Sequence[int]]:
+        return read_relocation_needs(self.memory, self.lookup.linker) or {}
 
     @cached_property
     def _results(self) -> Callable[[int, int], frozenset[int]]:
