@@ -186,10 +186,12 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
 
-    module = judged.found
-    states = counts(["bound", "lazy", "null", "dangling", None], [s.state for s in module.slots])
-    yield f"{printable(module.module.path)}: {count(len(module.slots), 'slot')}" + (
-        f" ({states}): {_verdicts(judged.judgements)}" if states else ""
+    module, slots = judged.found, judged.found.slots
+    verdicts = [judgement.verdict for judgement in judged.judgements]
+    fine = verdicts.count("ok") == len(verdicts)
+    states = counts(["bound", "lazy", "null", "dangling", None], [s.state for s in slots])
+    yield f"{printable(module.module.path)}: {count(len(slots), 'slot')}" + (
+        f" ({states}): {_summed(verdicts)}" if states else ""
     )
     if module.problem:
         yield f"  cannot be read: {printable(module.problem)}"
@@ -199,23 +201,21 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
         if judged.header is not None and judged.header.reason:
             text = printable(judged.header.reason)
             yield from wrapped(f"  {judged.header.verdict}: ", text, terminal_width())
-    if not module.slots:
+    if not slots:
         return
-    headers = ["slot", "type", "state", "symbol", "leads to"]
-    rows = [
-        [hex(s.address), short_type(s.type), s.state or "?", symbol_text(s), target_text(s)]
-        for s in module.slots
-    ]
-    if any(j.verdict != "ok" for j in judged.judgements):
-        headers.insert(3, "verdict")
-        for row, judgement in zip(rows, judged.judgements):
-            row.insert(3, judgement.verdict)
-    if terminal_width() >= _WIDE:
-        headers.insert(2, "value")
-        for row, slot in zip(rows, module.slots):
-            row.insert(2, hexadecimal(slot.value))
-    yield from table(headers, rows, quick=quick)
-    yield from _reasons(judged)
+    columns: dict[str, list[str]] = {
+        "slot": [hex(s.address) for s in slots],
+        "type": [short_type(s.type) for s in slots],
+        "value": [hexadecimal(s.value) for s in slots] if terminal_width() >= _WIDE else [],
+        "state": [s.state or "?" for s in slots],
+        "verdict": [] if fine else verdicts,
+        "symbol": [symbol_text(s) for s in slots],
+        "leads to": [target_text(s) for s in slots],
+    }
+    columns = {header: cells for header, cells in columns.items() if cells}
+    yield from table(list(columns), list(zip(*columns.values())), quick=quick)
+    if not fine:
+        yield from _reasons(judged)
 
 
 def _reasons(judged: JudgedModule) -> Iterator[str]:
@@ -240,11 +240,10 @@ def counts(words: Sequence[str | None], found: Sequence[str | None]) -> str:
     return ", ".join(f"{number} {word}" for number, word in pairs if number)
 
 
-def _verdicts(judgements: Sequence[Judgement]) -> str:
+def _summed(verdicts: Sequence[str]) -> str:
     from gdbext.findings.verdicts import VERDICTS
 
-    verdicts = [j.verdict for j in judgements]
-    return "all ok" if set(verdicts) <= {"ok"} else counts(VERDICTS, verdicts)
+    return "all ok" if verdicts.count("ok") == len(verdicts) else counts(VERDICTS, verdicts)
 
 
 def _header_text(first: int, second: int, third: int) -> str:
@@ -259,6 +258,6 @@ def _summary(modules: list[JudgedModule]) -> str:
 
     from gdbext.render.printable import count
 
-    judgements = list(chain.from_iterable(m.judgements for m in modules))
-    text = f"{count(len(judgements), 'slot')} in {count(len(modules), 'module')}"
-    return f"{text}: {_verdicts(judgements)}" if judgements else text
+    verdicts = [j.verdict for j in chain.from_iterable(m.judgements for m in modules)]
+    text = f"{count(len(verdicts), 'slot')} in {count(len(modules), 'module')}"
+    return f"{text}: {_summed(verdicts)}" if verdicts else text

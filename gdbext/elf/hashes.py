@@ -69,7 +69,9 @@ class GnuHash:
             if not word >> value % 64 & word >> (value >> self.shift) % 64 & 1:
                 return False
         start = self.buckets[value % len(self.buckets)]
-        if not self.first <= start <= index:
+        if start == index:
+            return start >= self.first
+        if not self.first <= start < index:
             return False
         return not any(h & 1 for h in self.chains[start - self.first : index - self.first])
 

@@ -54,20 +54,20 @@ def read_relocations(memory: Memory, image: Image) -> list[Relocation]:
     found: list[Relocation] = []
     if at is not None and size:
         relative = min((image.value(DT_RELACOUNT) or 0) * RELA_SIZE, size)
-        for offset, info, addend in _read_table(memory, image, at + relative, size - relative):
-            found.append(Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend, None))
+        table = _read_table(memory, image, at + relative, size - relative)
+        found = [Relocation(*row, None) for row in table]
     if plt_at is not None:
         table = _read_table(memory, image, plt_at, plt_size)
-        for index, (offset, info, addend) in enumerate(table):
-            found.append(Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend, index))
+        found += [Relocation(*row, index) for index, row in enumerate(table)]
     return found
 
 
 def _read_table(
     memory: Memory, image: Image, address: int, size: int
-) -> list[tuple[int, int, int]]:
+) -> list[tuple[int, int, int, int]]:
+    """(r_offset, type, symbol, r_addend) of each entry: r_info's halves are the two in between."""
     if not size:
         return []
     if size > min(image.room(address), LARGEST_TABLE):
         raise Problem(f"damaged image: relocations of {size} bytes run past their segment")
-    return list(struct.iter_unpack("<QQq", memory.read(address, size // RELA_SIZE * RELA_SIZE)))
+    return list(struct.iter_unpack("<QIIq", memory.read(address, size // RELA_SIZE * RELA_SIZE)))

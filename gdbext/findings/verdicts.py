@@ -13,8 +13,8 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.symbols import STB_WEAK, STT_GNU_IFUNC
 from gdbext.findings.tlsverdicts import judge_tls
+from gdbext.linker.got import BOUND, LAZY, NULL, OWN_VALUE, ModuleSlots, Slot
 from gdbext.linker.got import DANGLING as IN_NO_MODULE
-from gdbext.linker.got import LAZY, NULL, OWN_VALUE, ModuleSlots, Slot
 from gdbext.linker.ifuncs import result_finder
 from gdbext.linker.linkmaps import STATES
 from gdbext.linker.lookup import AGAIN, LATER, Found, Lookup, make_lookup
@@ -70,11 +70,18 @@ class Judge:
         return [self._slot(module, slot) for slot in found.slots]
 
     def _slot(self, module: Module, slot: Slot) -> Judgement:
-        answer = slot.answer if slot.relocation.symbol else None
+        answer = slot.answer
+        if (
+            slot.state == BOUND
+            and slot.kind in _PLAIN
+            and isinstance(answer, Found)
+            and slot.value == answer.address
+        ):
+            return self._right(answer.module)  # nearly all of them
         if slot.state is None:
             return Judgement(UNVERIFIED, None, slot.reason)
-        if isinstance(answer, Found) and slot.value == answer.address and slot.kind in _PLAIN:
-            return self._right(answer.module)  # nearly all of them
+        if not slot.relocation.symbol:
+            answer = None
         if isinstance(answer, Problem):
             verdict = OK if slot.state == LAZY else UNVERIFIED
             return Judgement(verdict, None, str(answer))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gdbext.elf.problem import Problem
+from gdbext.elf.symbols import Symbol
 from gdbext.linker.matching import BASE, MATCH, SOLE, Wanted, glibc_local
 from gdbext.linker.rules import Rules
 from gdbext.linker.tables import Tables
@@ -12,20 +13,27 @@ from gdbext.linker.tables import Tables
 _ALONE = frozenset({MATCH, SOLE, BASE})  # enough for the only symbol of the name
 
 
-def choose(tables: Tables, rules: Rules, indices: Sequence[int], wanted: Wanted) -> int | None:
+def choose(
+    tables: Tables, rules: Rules, indices: Sequence[int], wanted: Wanted
+) -> tuple[int, Symbol] | None:
     """The symbol among `indices` that a module answers with, None for none.
 
     Raises Problem where it depends on what is not known.
     """
+    symbols, versions = tables.symbols, tables.versions
     if len(indices) > 1:
-        return explain_choice(tables, rules, indices, wanted)[0]
+        chosen = explain_choice(tables, rules, indices, wanted)[0]
+        return None if chosen is None else (chosen, symbols.entry(chosen))
     index = indices[0]
-    symbol, versions = tables.symbols.entry(index), tables.versions
-    versym = versions.indices[index] if index < len(versions.indices) else None
-    reason = rules.match(symbol, versym, versions.of(index), wanted)
+    symbol = symbols.entry(index)
+    if index < len(versions.indices):
+        versym = versions.indices[index]
+        reason = rules.match(symbol, versym, versions.names.get(versym & 0x7FFF), wanted)
+    else:
+        reason = rules.match(symbol, None, None, wanted)
     if reason not in _ALONE or (not rules.musl and glibc_local(symbol)):
         return None
-    return index
+    return index, symbol
 
 
 def explain_choice(

@@ -66,11 +66,16 @@ class Definers:
         found, address = self._found, module.map.address
         table, symbols = tables.hashes, tables.symbols
         if isinstance(table, GnuHash):
+            count, is_named, leads_to = symbols.count, symbols.is_named, table.leads_to
             for masked, index in table.among(hashes.keys()):
                 for name, value in hashes[masked]:
-                    if index < symbols.count and symbols.is_named(index, name):
-                        if table.leads_to(value, index):
-                            found[name].setdefault(address, []).append(index)
+                    if index < count and is_named(index, name):
+                        if leads_to(value, index):
+                            into = found[name]
+                            if address in into:
+                                into[address].append(index)
+                            else:
+                                into[address] = [index]
                         break
             return
         for index in hashed_symbols(tables):  # DT_HASH keeps no hashes

@@ -98,12 +98,11 @@ def read_slots(
     reader = _Reader(memory, arch, linker, tables, symbols, lookup)
     found = [reader.want(m) for m in modules if not (m.kind == LINKER and m.namespace)]
     if lookup is not None:
-        lookup.definers.prepare(
-            one.tables.symbols.raw_name(number)
-            for one in found
-            if isinstance(one, _Wanted)
-            for number in one.names
-        )
+        wanted: set[bytes] = set()
+        for one in found:
+            if isinstance(one, _Wanted):
+                wanted.update(map(one.tables.symbols.raw_name, one.names))
+        lookup.definers.prepare(wanted)
     return [reader.read(one) if isinstance(one, _Wanted) else one for one in found]
 
 
@@ -117,6 +116,7 @@ class _Reader:
     lookup: Lookup | None
     # Many modules bind the same symbol to the same place: each is looked up once.
     _owners: dict[tuple[int, str | None], Owner] = field(default_factory=dict)
+    _exact: dict[str, Definition] = field(default_factory=dict)
 
     def want(self, module: Module) -> _Wanted | ModuleSlots:
         """What to read of a module; its slots themselves where there are none to read."""
@@ -153,26 +153,33 @@ class _Reader:
         module, image, tables, names = wanted.module, wanted.image, wanted.tables, wanted.names
         values = read_values(self.memory, image, wanted.relocations)
         stubs = Stubs(self.memory, self.arch, tables)
+        first, last, bias = stubs.first, stubs.last, image.bias
         unread = None if self._is_relocated(wanted, values) else NOT_RELOCATED
-        kinds, owners, versions = self.arch.relocations, self._owners, tables.versions
+        kinds, owners, exact = self.arch.relocations, self._owners, self._exact
+        numbers, version_names = tables.versions.indices, tables.versions.names
+        versioned = len(numbers)
         ask = self.lookup.answers(module) if self.lookup is not None else _ask_nobody
-        answers: dict[tuple[int, int], Answer] = {}
+        answers: dict[tuple[int, bool], Answer] = {}
         slots = []
         for relocation, value in zip(wanted.relocations, values):
-            kind, type_name = kinds[relocation.type]
-            index = relocation.symbol
-            symbol = names.get(index) or None
-            version = versions.of(index) if index else None
+            offset, number, index, _, _ = relocation
+            kind, type_name = kinds[number]
+            symbol: str | None = None
+            version: str | None = None
             state: str | None = None
             provider: Module | None = None
             definition: Definition | None = None
             reason = unread
             answer: Answer = NOT_ASKED
             if index:
-                asked = index, PLT if kind in PLT_KINDS else DATA
+                symbol = names.get(index) or None
+                if index < versioned:
+                    version = version_names.get(numbers[index] & 0x7FFF)
+                by_call = kind in PLT_KINDS
+                asked = index, by_call
                 answer = answers.get(asked, NOT_ASKED)
                 if answer is NOT_ASKED:
-                    answer = answers[asked] = ask(*asked)
+                    answer = answers[asked] = ask(index, PLT if by_call else DATA)
             if value is None:
                 reason = "this memory cannot be read"
             elif unread is None:
@@ -183,22 +190,27 @@ class _Reader:
                     state = NULL
                 elif (
                     kind == JUMP_SLOT
-                    and stubs.first <= value < stubs.last
+                    and first <= value < last
                     and stubs.is_lazy(value, relocation, symbol)
                 ):
                     state = LAZY
+                elif symbol and isinstance(answer, Found) and answer.address == value:
+                    state, provider = BOUND, answer.module  # an absolute symbol's too
+                    definition = exact.get(symbol)
+                    if definition is None:
+                        definition = exact[symbol] = Definition(symbol, 0)
                 else:
                     key = value, symbol
                     owner = owners.get(key)
                     if owner is None:
-                        owner = owners[key] = self._owner(value, symbol, answer)
+                        owner = owners[key] = self._owner(value, symbol)
                     provider, definition = owner
-                    state = BOUND if provider else DANGLING
+                    state = BOUND
                     if provider is None:
                         state, reason = _explain(image, kind, relocation, tables, value)
             slots.append(
                 Slot(
-                    image.bias + relocation.offset,
+                    bias + offset,
                     kind,
                     type_name,
                     symbol,
@@ -225,10 +237,8 @@ class _Reader:
             for r, value in zip(wanted.relocations, values)
         )
 
-    def _owner(self, value: int, symbol: str | None, answer: Answer) -> Owner:
+    def _owner(self, value: int, symbol: str | None) -> Owner:
         """The module and the name that an address belongs to."""
-        if isinstance(answer, Found) and answer.address == value and symbol:
-            return answer.module, Definition(symbol, 0)  # an absolute symbol's too
         module = self.linker.owner(value)
         if module is not None:
             return module, self.tables.name(module, value, symbol)

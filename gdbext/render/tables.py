@@ -37,7 +37,7 @@ def table(
         f"%{'' if right_aligned else '-'}{size}s" for size, right_aligned in zip(sizes, flush)
     )
     for row in (headers, *rows):
-        yield (form % tuple(row)).rstrip()
+        yield (form % (row if isinstance(row, tuple) else tuple(row))).rstrip()
 
 
 def _clean(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
