@@ -57,3 +57,22 @@ def symbol_names(start: str) -> list[str]:
         if len(found) > _MOST_CHOICES:
             break
     return list(found)
+
+
+def slot_names(where: str | None) -> list[str]:
+    """The symbols of the GOT slots of the program, or of the modules that `where` names."""
+    from gdbext.elf.problem import Problem
+    from gdbext.inferior import Inferior
+    from gdbext.linker.got import read_slots
+    from gdbext.linker.modules import read_linker
+    from gdbext.linker.selection import select_modules
+    from gdbext.render.printable import shown
+
+    try:
+        inferior = Inferior()
+        linker = read_linker(inferior)
+        modules = select_modules(linker, where) if where else linker.modules[:1]
+    except Problem:
+        return []
+    found = read_slots(inferior.memory, inferior.arch, linker, inferior.tables, modules)
+    return [shown(slot.symbol) for m in found for slot in m.slots if slot.symbol]
