@@ -73,7 +73,12 @@ class Judge:
         answer = slot.answer if slot.relocation.symbol else None
         if slot.state is None:
             return Judgement(UNVERIFIED, None, slot.reason)
-        if isinstance(answer, Found) and slot.value == answer.address and slot.kind in _PLAIN:
+        if (
+            isinstance(answer, Found)
+            and slot.value == answer.address
+            and slot.kind in _PLAIN
+            and answer.symbol.info & 15 != STT_GNU_IFUNC  # its address is the resolver's
+        ):
             return self._right(answer.module)  # nearly all of them
         if isinstance(answer, Problem):
             verdict = OK if slot.state == LAZY else UNVERIFIED
