@@ -42,12 +42,23 @@ def judge_slot(
     module = linker.owner(address)
     if module is None:
         return None
-    for found in read_slots(process.memory, process.arch, linker, tables, [module]):
-        alone = [slot for slot in found.slots if slot.address == address]
-        for slot in alone:
-            one = ModuleSlots(module, alone, None, None, None)
-            return JudgedSlot(module, slot, make_judge(process, linker, tables).judge([one])[0][0])
-    return None
+    judge = make_judge(process, linker, tables)
+    memory, arch = process.memory, process.arch
+    slots = _at(read_slots(memory, arch, linker, tables, [module]), address)
+    if slots and slots[0].relocation.symbol:
+        # read again for this symbol alone: to look up those of a whole module takes far longer
+        wanted = {module.map.address: {slots[0].relocation.symbol}}
+        found = read_slots(memory, arch, linker, tables, [module], wanted, judge.lookup)
+        slots = _at(found, address)
+    if not slots:
+        return None
+    one = ModuleSlots(module, slots, None, None, None)
+    return JudgedSlot(module, slots[0], judge.judge([one])[0][0])
+
+
+def _at(found: Iterable[ModuleSlots], address: int) -> list[Slot]:
+    """The slot at `address`, or none."""
+    return [slot for module in found for slot in module.slots if slot.address == address][:1]
 
 
 def is_linkers_own(
