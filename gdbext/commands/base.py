@@ -136,7 +136,7 @@ class Command(gdb.Command, ABC):
                 parser.add_argument(a.name, "-" + a.name, action="store_true")
         return parser.parse_args(list(words))
 
-    def complete(self, text: str, word: str) -> Any:  # noqa: ANN401
+    def complete(self, text: str, word: str | None) -> Any:  # noqa: ANN401
         """Options, option values and module names, as the arguments were declared."""
         words = text.split()
         here = (

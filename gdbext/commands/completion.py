@@ -9,11 +9,14 @@ from collections.abc import Sequence
 _MOST_CHOICES = 2000  # GDB itself stops at `set max-completions`, 200
 
 
-def matches(choices: Sequence[str], current: str, word: str) -> list[str]:
+def matches(choices: Sequence[str], current: str, word: str | None) -> list[str]:
     """What can complete `current`, cut to what GDB takes for the last word.
 
-    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone.
+    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone. It asks
+    twice; the first time, with no word, only what kind of completion it is to be.
     """
+    if word is None:
+        return []
     skip = len(current) - len(word)
     return sorted({c[skip:] for c in choices if c.startswith(current)})
 
