@@ -266,6 +266,43 @@ endif
 
 include rules.mk
 
+# watch: a slot that is bound, overwritten and unloaded
+ifneq ($(glibc),)
+$(call exe,watch,host,host.c)
+$(call lib,watch,libplugin.so,plugin.c)
+endif
+
+# audit: for LD_AUDIT
+ifneq ($(glibc),)
+$(call exe,audit,host,host.c)
+$(call lib,audit,libsymbind.so,audit.c)
+$(call lib,audit,libpltenter.so,audit.c,-DPLTENTER)
+$(call lib,audit,libhook.so,audit.c,-DHOOK)
+endif
+
+# hijack: without RELRO, since qemu's stub writes to no page that is read-only
+ifneq ($(glibc),)
+WRITABLE := -Wl,-z,norelro
+$(call lib,hijack,libtarget.so,library.c,-DVALUE=1 -DLOCAL $(WRITABLE))
+$(call lib,hijack,libother.so,library.c,-DVALUE=2 $(WRITABLE))
+$(call lib,hijack,libstranger.so,library.c,-DVALUE=3 $(WRITABLE))
+$(call lib,hijack,libplugin.so,plugin.c,$(WRITABLE))
+$(call lib,hijack,libifunc.so,ifunc/ifunc.c,$(WRITABLE))
+$(call lib,hijack,libtlsgd.so,tls/var.c,-DMODEL=gd -DSTART=100 -ftls-model=global-dynamic $(TRADITIONAL_$(CPU)) $(WRITABLE))
+$(call lib,hijack,libtlsie.so,tls/var.c,-DMODEL=ie -DSTART=200 -ftls-model=initial-exec $(WRITABLE))
+$(call lib,hijack,libtlsdesc.so,tls/var.c,-DMODEL=desc -DSTART=300 -ftls-model=global-dynamic $(DESCRIPTORS_$(CPU)) $(WRITABLE))
+$(call exe,hijack,host,host.c,$(WRITABLE) -Wl$(comma)--no-as-needed,libtarget.so libother.so)
+endif
+
+# vdso: time() is an IFUNC of libc that may resolve into the vDSO
+$(call exe,vdso,host,host.c)
+
+# sanitizer: AddressSanitizer, which wraps half of libc
+ifeq ($(SET),x86_64)
+$(call lib,sanitizer,libplugin.so,plugin.c,-fsanitize=address)
+$(call exe,sanitizer,host,host.c,-fsanitize=address,libplugin.so)
+endif
+
 all: $(ALL)
 	@:
 .PHONY: demo

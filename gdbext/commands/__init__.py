@@ -10,6 +10,7 @@ from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.tls import PlugTls
+from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
 
 COMMANDS = (
@@ -22,6 +23,7 @@ COMMANDS = (
     PlugNeeded,
     PlugInit,
     PlugTls,
+    PlugWatch,
 )
 
 

@@ -136,7 +136,7 @@ class Command(gdb.Command, ABC):
                 parser.add_argument(a.name, "-" + a.name, action="store_true")
         return parser.parse_args(list(words))
 
-    def complete(self, text: str, word: str) -> Any:  # noqa: ANN401
+    def complete(self, text: str, word: str | None) -> Any:  # noqa: ANN401
         """Options, option values and module names, as the arguments were declared."""
         words = text.split()
         here = (
@@ -155,11 +155,13 @@ class Command(gdb.Command, ABC):
             return _COMPLETE_NONE
         if target.complete in _COMPLETERS:
             return _COMPLETERS[target.complete]
-        if target.complete == "symbol":
-            choices = symbol_names(current)
-        else:
-            choices = module_names() if target.complete == "module" else target.complete.split()
-        return matches(choices, current, word)
+        return matches(self.choices(target, before, current), current, word)
+
+    def choices(self, argument: Argument, before: Sequence[str], current: str) -> Sequence[str]:  # noqa: ARG002
+        """What may complete `current`, a value of `argument`; `before` are the words in front."""
+        if argument.complete == "symbol":
+            return symbol_names(current)
+        return module_names() if argument.complete == "module" else argument.complete.split()
 
     def _all(self) -> tuple[Argument, ...]:
         return (*self.arguments, JSON, OUT)

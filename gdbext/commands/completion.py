@@ -9,11 +9,14 @@ from collections.abc import Sequence
 _MOST_CHOICES = 2000  # GDB itself stops at `set max-completions`, 200
 
 
-def matches(choices: Sequence[str], current: str, word: str) -> list[str]:
+def matches(choices: Sequence[str], current: str, word: str | None) -> list[str]:
     """What can complete `current`, cut to what GDB takes for the last word.
 
-    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone.
+    GDB before 14 breaks words at `-`, `.` and `/`, so it hands over the last piece alone. It asks
+    twice; the first time, with no word, only what kind of completion it is to be.
     """
+    if word is None:
+        return []
     skip = len(current) - len(word)
     return sorted({c[skip:] for c in choices if c.startswith(current)})
 
@@ -57,3 +60,22 @@ def symbol_names(start: str) -> list[str]:
         if len(found) > _MOST_CHOICES:
             break
     return list(found)
+
+
+def slot_names(where: str | None) -> list[str]:
+    """The symbols of the GOT slots of the program, or of the modules that `where` names."""
+    from gdbext.elf.problem import Problem
+    from gdbext.inferior import Inferior
+    from gdbext.linker.got import read_slots
+    from gdbext.linker.modules import read_linker
+    from gdbext.linker.selection import select_modules
+    from gdbext.render.printable import shown
+
+    try:
+        inferior = Inferior()
+        linker = read_linker(inferior)
+        modules = select_modules(linker, where) if where else linker.modules[:1]
+    except Problem:
+        return []
+    found = read_slots(inferior.memory, inferior.arch, linker, inferior.tables, modules)
+    return [shown(slot.symbol) for m in found for slot in m.slots if slot.symbol]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gdbext.elf import patterns
+
 JUMP_SLOT, GLOB_DAT, IRELATIVE, ABSOLUTE = "JUMP_SLOT", "GLOB_DAT", "IRELATIVE", "ABSOLUTE"
 RELATIVE, COPY, TLSDESC = "RELATIVE", "COPY", "TLSDESC"
 DTPMOD, DTPOFF, TPOFF = "DTPMOD", "DTPOFF", "TPOFF"
@@ -32,7 +34,9 @@ class Arch:
     PLT entry. `call_slot(code, pc)` gives ("slot", address), ("stub", address) or None for
     the call instruction that ends at `pc`, `code` being the 24 bytes before `pc`.
     `taken(code, pc)` is what the instructions take the address of, load from and call.
-    `resolver(code)` says whether code may be ld.so's _dl_runtime_resolve.
+    `resolver(code)` says whether code may be ld.so's _dl_runtime_resolve, `tls_descriptor(code)`
+    which kind of TLS descriptor's function it may be, `returns_null(code)` whether it may
+    return a null pointer.
     `thread_pointers` are the names that targets give the thread pointer's register.
     """
 
@@ -52,6 +56,8 @@ class Arch:
     call_slot: Callable[[bytes, int], tuple[str, int] | None]
     taken: Callable[[bytes, int], Taken]
     resolver: Callable[[bytes], bool]
+    tls_descriptor: Callable[[bytes], str | None]
+    returns_null: Callable[[bytes], bool]
 
     def code_address(self, value: int) -> int:
         """`value` without what is not address in it: a pointer authentication code, a tag.
@@ -160,8 +166,14 @@ def _aarch64_loads(code: bytes, pc: int) -> list[tuple[int, int, int]]:
 
 
 def _aarch64_lazy_stub(code: bytes, pc: int, _index: int, pltgot: int) -> bool:
-    """Every lazy slot leads to PLT0, which loads GOT[2] (AAELF64, PLT sequences)."""
-    return any(address == pltgot + 16 for _, _, address in _aarch64_loads(code[:24], pc))
+    """Every lazy slot leads to PLT0: `stp x16, x30, [sp,#-16]!`, then it loads GOT[2].
+
+    Source: AAELF64, PLT sequences; with BTI a `bti c`, a hint, comes first.
+    """
+    words = [w for w in _instructions(code[:8]) if w & 0xFFFFF01F != 0xD503201F]
+    return words[:1] == [0xA9BF7BF0] and any(
+        address == pltgot + 16 for _, _, address in _aarch64_loads(code[:24], pc)
+    )
 
 
 def _aarch64_stub_slot(code: bytes, pc: int) -> int | None:
@@ -188,18 +200,6 @@ def _aarch64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
         loads = [a for _, r, a in _aarch64_loads(code, pc - len(code)) if r == register]
         return ("slot", loads[-1]) if loads else None
     return None
-
-
-def _x86_64_resolver(code: bytes) -> bool:
-    """It saves rbx, or moves rsp, first of all (glibc, sysdeps/x86_64/dl-trampoline.h)."""
-    code = code[4:] if code.startswith(_ENDBR64) else code
-    return code[:2] in (b"\x53\x48", b"\x48\x83", b"\x48\x81", b"\x48\x89")
-
-
-def _aarch64_resolver(code: bytes) -> bool:
-    """It stores a pair of registers below sp first (glibc, sysdeps/aarch64/dl-trampoline.S)."""
-    words = [w for w in _instructions(code[:8]) if w & 0xFFFFFF3F != 0xD503241F]  # bti
-    return bool(words) and words[0] & 0xFFC003E0 == 0xA98003E0
 
 
 def _aarch64_taken(code: bytes, pc: int) -> Taken:
@@ -255,7 +255,9 @@ X86_64 = Arch(
     stub_slot=_x86_64_stub_slot,
     call_slot=_x86_64_call_slot,
     taken=_x86_64_taken,
-    resolver=_x86_64_resolver,
+    resolver=patterns.x86_64_resolver,
+    tls_descriptor=patterns.x86_64_descriptor,
+    returns_null=patterns.x86_64_returns_null,
 )  # fmt: skip
 
 AARCH64 = Arch(
@@ -286,7 +288,9 @@ AARCH64 = Arch(
     stub_slot=_aarch64_stub_slot,
     call_slot=_aarch64_call_slot,
     taken=_aarch64_taken,
-    resolver=_aarch64_resolver,
+    resolver=patterns.aarch64_resolver,
+    tls_descriptor=patterns.aarch64_descriptor,
+    returns_null=patterns.aarch64_returns_null,
 )
 
 ARCHES = (X86_64, AARCH64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gdbext.elf.arch import DTPMOD, DTPOFF, TLSDESC, TPOFF, Arch
+from gdbext.elf.patterns import DYNAMIC, STATIC
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_word, read_words
 from gdbext.linker.got import Slot
@@ -28,8 +29,10 @@ def judge_tls(
     """None if the slot is right. `answer` is the lookup's, None where nothing was found."""
     number = slot.relocation.symbol
     if number and answer is None:
-        if slot.kind == TLSDESC or not slot.value:
-            return None  # weak: no module, or _dl_tlsdesc_undefweak
+        if slot.kind == TLSDESC:
+            return _judge_function(memory, arch, lookup, slot, None)  # _dl_tlsdesc_undefweak
+        if not slot.value:
+            return None  # weak: no module
         return Wrong(True, "ld.so's lookup finds no definition")
     target = answer.module if answer else module
     private = target.private
@@ -45,27 +48,51 @@ def judge_tls(
     static = offset + (-private.tls_offset if arch.tls_below_pointer else private.tls_offset)
     if slot.kind == TPOFF:
         return _compare(slot.value, static, target)
-    return _judge_descriptor(memory, lookup, slot, target, static, offset)
+    return _judge_descriptor(memory, arch, lookup, slot, target, static, offset)
 
 
 def _judge_descriptor(
-    memory: Memory, lookup: Lookup, slot: Slot, target: Module, static: int, offset: int
+    memory: Memory,
+    arch: Arch,
+    lookup: Lookup,
+    slot: Slot,
+    target: Module,
+    static: int,
+    offset: int,
 ) -> Wrong | None:
-    """{resolver; argument}: a static offset, or a {module, offset} (glibc, elf/dl-tlsdesc.h)."""
-    owner = lookup.linker.owner(slot.value or 0)
-    if owner is None or owner.kind != LINKER:
-        return Wrong(True, "this TLS descriptor's function is none of ld.so's")
+    """{function; argument}: a static offset, or a {module, offset} (glibc, elf/dl-tlsdesc.h)."""
     private = target.private
     assert private is not None
     try:
         argument = read_word(memory, slot.address + 8)
         if argument == static & _MASK and private.tls_offset not in (0, -1):
-            return None
+            return _judge_function(memory, arch, lookup, slot, STATIC)
         if read_words(memory, argument, 2) == (private.tls_modid, offset & _MASK):
-            return None
+            return _judge_function(memory, arch, lookup, slot, DYNAMIC)
     except Unreadable:
         pass  # the argument is no pointer: then it is a static offset, and a wrong one
     return Wrong(True, f"ld.so's lookup leads to the TLS block of {target.path}")
+
+
+def _judge_function(
+    memory: Memory, arch: Arch, lookup: Lookup, slot: Slot, wanted: str | None
+) -> Wrong | None:
+    """Whether a descriptor's function is one of ld.so's for such an argument."""
+    value = slot.value or 0
+    owner = lookup.linker.owner(value)
+    tables = lookup.tables.of(owner) if owner and owner.kind == LINKER else None
+    if tables is None:
+        return Wrong(True, "this TLS descriptor's function is none of ld.so's")
+    function = tables.functions.find(value)
+    if function is not None and function.start != value:
+        return Wrong(True, "this TLS descriptor does not lead to the start of a function")
+    try:
+        kind = arch.tls_descriptor(memory.read(value, 128))
+    except Unreadable:
+        return None  # a core without its file
+    if kind is None or wanted not in (None, kind):
+        return Wrong(True, "this TLS descriptor's function is not the one for its argument")
+    return None
 
 
 def _compare(value: int | None, expected: int, target: Module) -> Wrong | None:

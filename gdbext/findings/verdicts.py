@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from gdbext.elf.symbols import STB_WEAK, STT_GNU_IFUNC
 from gdbext.findings.tlsverdicts import judge_tls
 from gdbext.linker.got import BOUND, LAZY, NULL, OWN_VALUE, ModuleSlots, Slot
 from gdbext.linker.got import DANGLING as IN_NO_MODULE
-from gdbext.linker.ifuncs import result_finder
+from gdbext.linker.ifuncs import Results, result_finder
 from gdbext.linker.linkmaps import STATES
 from gdbext.linker.lookup import AGAIN, LATER, Found, Lookup, make_lookup
 from gdbext.linker.matching import DATA, PLT
@@ -76,6 +76,7 @@ class Judge:
             and slot.kind in _PLAIN
             and isinstance(answer, Found)
             and slot.value == answer.address
+            and answer.symbol.info & 15 != STT_GNU_IFUNC  # its address is the resolver's
         ):
             return self._right(answer.module)  # nearly all of them
         if slot.state is None:
@@ -126,7 +127,8 @@ class Judge:
                 return self._ifunc(slot, found.module, found.address, symbol.size)
         elif value == found.address:
             return self._right(found.module)
-        lookup = f"ld.so's lookup leads to {found.module.path}"
+        where = "another place in " if slot.provider is found.module else ""
+        lookup = f"ld.so's lookup leads to {where}{found.module.path}"
         before = self._was_right(module, slot, found, value)
         if before is not None:
             return Judgement(STALE, found.module, f"{lookup}; {before}")
@@ -187,30 +189,68 @@ class Judge:
         return read_relocation_needs(self.memory, self.lookup.linker) or {}
 
     @cached_property
-    def _results(self) -> Callable[[int, int], frozenset[int]]:
-        return result_finder(self.memory, self.arch)
+    def _results(self) -> Callable[[int, int], Results]:
+        return result_finder(self.memory, self.arch, self.lookup.linker, self.lookup.tables)
 
     def _ifunc(self, slot: Slot, definer: Module, resolver: int, size: int) -> Judgement:
         """A slot that holds what an IFUNC's resolver returned."""
         value = (slot.value or 0) - (slot.relocation.addend if slot.kind == ABSOLUTE else 0)
-        if value in self._results(resolver, size):
+        if value in self._results(resolver, size).all:
             return Judgement(OK, definer, None)
         provider = slot.provider
         if provider is None:
             verdict = DANGLING if slot.state == IN_NO_MODULE else REDIRECTED
-            return Judgement(verdict, definer, f"{slot.reason}; an IFUNC of {definer.path} set it")
+            what = slot.reason or "it is zero"
+            return Judgement(verdict, definer, f"{what}; an IFUNC of {definer.path} set it")
         tables = self.lookup.tables_of(provider)
         number = tables.symbols.exports.get(value - tables.image.bias)
         name = tables.symbols.name(number) if number is not None else ""
         if provider.kind == VDSO and name and _same_function(name, slot.symbol):
             return Judgement(OK, definer, None)
-        if provider is real(self.lookup.linker, definer) and not name:
+        own = provider is real(self.lookup.linker, definer) and not name
+        if own and self._may_be(provider, resolver, size, value):
             return Judgement(
                 UNVERIFIED, definer, "the IFUNC's resolver does not show that it can return this"
             )
         return Judgement(
             REDIRECTED, definer, f"the IFUNC's resolver in {definer.path} cannot have returned this"
         )
+
+    def _may_be(self, module: Module, resolver: int, size: int, value: int) -> bool:
+        """Whether `value`, in `module`, may be a result that the resolver's code does not show."""
+        function = self.lookup.tables_of(module).functions.find(value)
+        if function is not None and function.end is not None and function.start != value:
+            return False  # in the middle of a function
+        return not self._is_anothers(module, resolver, size, value)
+
+    def _is_anothers(self, module: Module, resolver: int, size: int, value: int) -> bool:
+        """Whether `value` is what another IFUNC of `module` chooses among, and not this one.
+
+        Where two of them name one function in common (memcpy and memmove do), or where nothing
+        is found, the code may be one that cannot be read this way.
+        """
+        own = self._choices(module, resolver, size)
+        if not own:
+            return False
+        for address, length in self._resolvers(module):
+            choices = self._choices(module, address, length)
+            if value in choices and not own & choices:
+                return True
+        return False
+
+    def _choices(self, module: Module, resolver: int, size: int) -> frozenset[int]:
+        """The functions of `module` that a resolver names."""
+        functions = self.lookup.tables_of(module).functions
+        found = ((a, functions.find(a)) for a in self._results(resolver, size).named)
+        return frozenset(a for a, function in found if function and function.start == a)
+
+    def _resolvers(self, module: Module) -> Iterator[tuple[int, int]]:
+        """(address, size) of each IFUNC that a module exports."""
+        symbols = self.lookup.tables_of(module).symbols
+        for number in range(symbols.count):
+            symbol = symbols.entry(number)
+            if symbol.info & 15 == STT_GNU_IFUNC and symbol.shndx:
+                yield symbol.address(module.bias), symbol.size
 
 
 def _same_function(vdso_name: str, symbol: str | None) -> bool:

@@ -13,6 +13,7 @@ from gdbext.elf.image import DT_HASH, DT_SYMTAB, Image
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.symbols import SYMBOL_SIZE, SymbolTable, read_dynamic_symbols
+from gdbext.elf.unwind import Functions
 from gdbext.elf.versions import NO_VERSIONS, Versions, read_versions
 from gdbext.linker.modules import Module
 
@@ -35,6 +36,11 @@ class Tables:
     image: Image
     find_file: Callable[[], ElfFile | None]
     find_symbols: Callable[[], SymbolTable | None]
+
+    @cached_property
+    def functions(self) -> Functions:
+        """The functions by the unwind tables."""
+        return Functions(self.memory, self.image)
 
     @cached_property
     def hashes(self) -> GnuHash | SysvHash | None:

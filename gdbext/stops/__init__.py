@@ -39,6 +39,10 @@ def update_dlopen_stop() -> None:
 def _on_stop(event: gdb.StopEvent) -> None:
     # GDB tells the signal at this moment alone; inferior.frames.careful needs it later.
     settings.last_signal[:] = [event.stop_signal] if isinstance(event, gdb.SignalEvent) else []
+    if "gdbext.inferior.watchpoints" in sys.modules:  # plug-watch was used
+        from gdbext.stops import watch
+
+        watch.on_stop(event)
     if not isinstance(event, gdb.SignalEvent) or not settings.stop_on_segv():
         return
     from gdbext.findings.signals import REPORTED

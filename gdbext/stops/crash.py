@@ -66,24 +66,24 @@ def read_crash(inferior: Inferior, signal: str) -> Crash:
     return Crash(
         signal=signal,
         why=fault.why,
-        thread=_thread(inferior),
+        thread=thread_title(inferior),
         fault=space.place(fault.address) if fault.address is not None else None,
         fault_reason=fault.reason,
         site=site,
         call=call or _jump(space, site),
         registers=explain_registers([(n, register(n)) for n in arch.registers], space),
-        frames=[(f, _frame_place(space, f)) for f in frames],
+        frames=[(f, frame_place(space, f)) for f in frames],
         problem=problem,
     )
 
 
-def _frame_place(space: Map, frame: Frame) -> Place:
+def frame_place(space: Map, frame: Frame) -> Place:
     """Where a frame is; a guess of GDB's that lies in no module is taken as it stands."""
     place = space.place(space.arch.code_address(frame.lookup))
     return place if place.module else space.place(space.arch.code_address(frame.pc))
 
 
-def _thread(inferior: Inferior) -> str | None:
+def thread_title(inferior: Inferior) -> str | None:
     """Which thread, where there are several."""
     thread: gdb.InferiorThread | None = gdb.selected_thread()
     count = len(inferior.gdb.threads())

@@ -91,12 +91,13 @@ def _frame_lines(frames: list[tuple[Frame, Place]], width: int) -> Iterator[str]
     for _, group in groupby(frames, key=lambda row: row[0].pc):
         same = list(group)
         for frame, place in same if len(same) == 2 else same[:1]:
-            yield shortened(_frame_line(frame, place), width)
+            yield shortened(frame_line(frame, place), width)
         if len(same) > 2:
             yield f"  #{same[1][0].level} to #{same[-1][0].level} are the same"
 
 
-def _frame_line(frame: Frame, place: Place) -> str:
+def frame_line(frame: Frame, place: Place) -> str:
+    """One line of a backtrace."""
     where = module_offset(place.module, frame.pc) if place.module else describe(place, demangle)
     own = demangle(place.definition.symbol) if place.definition is not None else None
     # Without debug info GDB takes the nearest symbol before, which may be another function's.
