@@ -272,6 +272,12 @@ $(call exe,watch,host,host.c)
 $(call lib,watch,libplugin.so,plugin.c)
 endif
 
+# unloaded: musl unloads nothing
+ifneq ($(glibc),)
+$(call lib,unloaded,libgone.so,plugin.c)
+$(call exe,unloaded,host,host.c)
+endif
+
 # audit: for LD_AUDIT
 ifneq ($(glibc),)
 $(call exe,audit,host,host.c)

@@ -98,6 +98,8 @@ def _frame_lines(frames: list[tuple[Frame, Place]], width: int) -> Iterator[str]
 
 def frame_line(frame: Frame, place: Place) -> str:
     """One line of a backtrace."""
+    if place.ghost is not None:
+        return printable(f"  #{frame.level:<3} {frame.pc:#018x} {describe(place, demangle)}")
     where = module_offset(place.module, frame.pc) if place.module else describe(place, demangle)
     own = demangle(place.definition.symbol) if place.definition is not None else None
     # Without debug info GDB takes the nearest symbol before, which may be another function's.

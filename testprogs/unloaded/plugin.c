@@ -1,0 +1,52 @@
+/* What a host may keep of a plugin beyond its dlclose: a function, a table of functions, a thread. */
+#include <semaphore.h>
+
+struct operations {
+    int (*run)(int);
+    int (*stop)(int);
+};
+
+int work(int value);
+int call_back(void (*callback)(void));
+void *wait_here(void *semaphore);
+void handler(void);
+void destructor(void *value);
+
+static int count;
+
+int work(int value)
+{
+    return value + ++count;
+}
+
+static int stop(int value)
+{
+    return value - count;
+}
+
+const struct operations operations = {work, stop};
+
+/* The caller may unload this library before it returns. */
+int call_back(void (*callback)(void))
+{
+    callback();
+    return ++count;
+}
+
+void *wait_here(void *semaphore)
+{
+    while (sem_wait(semaphore) != 0)
+        ;
+    count++;
+    return semaphore;
+}
+
+void handler(void)
+{
+    count++;
+}
+
+void destructor(void *value)
+{
+    count += value != 0;
+}
