@@ -38,7 +38,8 @@ def target_text(slot: Slot) -> str:
     if _is_tls(slot.kind):
         return f"{module} TLS{_tls_place(slot)}"
     if slot.definition is not None:
-        return f"{module} {slot.definition}"
+        symbol, offset = slot.definition
+        return f"{module} {symbol}+{offset:#x}" if offset else f"{module} {symbol}"
     if slot.value is None:
         return module
     return f"{module}+{slot.value - slot.provider.bias:#x}"

@@ -160,6 +160,7 @@ class _Reader:
         versioned = len(numbers)
         ask = self.lookup.answers(module) if self.lookup is not None else _ask_nobody
         answers: dict[tuple[int, bool], Answer] = {}
+        new = tuple.__new__  # what Slot() calls: half the time of the call, for 60,000 slots
         slots = []
         for relocation, value in zip(wanted.relocations, values):
             offset, number, index, _, _ = relocation
@@ -208,22 +209,11 @@ class _Reader:
                     state = BOUND
                     if provider is None:
                         state, reason = _explain(image, kind, relocation, tables, value)
-            slots.append(
-                Slot(
-                    bias + offset,
-                    kind,
-                    type_name,
-                    symbol,
-                    version,
-                    value,
-                    state,
-                    provider,
-                    definition,
-                    reason,
-                    relocation,
-                    answer,
-                )
+            slot = (
+                *(bias + offset, kind, type_name, symbol, version, value),
+                *(state, provider, definition, reason, relocation, answer),
             )
+            slots.append(new(Slot, slot))
         return slots
 
     def _is_relocated(self, wanted: _Wanted, values: Sequence[int | None]) -> bool:

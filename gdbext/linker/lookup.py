@@ -203,20 +203,22 @@ class Lookup:
     def _definers_in(self, scope: Scope, definers: Mapping[int, Sequence[int]]) -> list[Module]:
         """The modules of `scope` among `definers`, in its order."""
         positions = scope.positions
+        if len(definers) == 1:  # most names have one
+            (address,) = definers
+            place = positions.get(address)
+            return [] if place is None else [scope.modules[place]]
         if len(definers) <= len(positions):
             places = [positions[address] for address in definers if address in positions]
         else:
             places = [place for address, place in positions.items() if address in definers]
-        if len(places) > 1:
-            places.sort()
-        return [scope.modules[place] for place in places]
+        return [scope.modules[place] for place in sorted(places)]
 
     def _in_scope(self, scope: Scope, wanted: Wanted) -> Found | None:
         weak: Found | None = None
         definers = self.definers.of(wanted.name)
         for module in self._definers_in(scope, definers) if definers else ():
             address = module.map.address
-            if self._is_skipped(module, wanted):
+            if (self._removed or wanted.type_class == COPY) and self._is_skipped(module, wanted):
                 continue
             answer = choose(self.tables_of(module), self.rules, definers[address], wanted)
             if answer is None:
