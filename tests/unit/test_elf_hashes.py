@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -195,7 +196,7 @@ def test_the_gnu_table_goes_first() -> None:
 )
 def test_a_table_past_its_segment_is_a_problem(tag: int, table: bytes) -> None:
     memory, image = crafted.load(crafted.make_elf({tag: table}))
-    with pytest.raises(Problem, match="damaged|cannot be read|not readable"):
+    with pytest.raises(Problem, match=r"damaged|cannot be read"):
         read_hash_table(memory, image)
 
 
@@ -259,11 +260,11 @@ def theirs(path: Path) -> dict[str, int | None]:
     """What pyelftools' hash table says to each name of .dynsym: the symbol's value or None."""
     with path.open("rb") as stream:
         elf = ELFFile(stream)
-        symbols = elf.get_section_by_name(".dynsym")
-        gnu, sysv = elf.get_section_by_name(".gnu.hash"), elf.get_section_by_name(".hash")
-        section = gnu or sysv
-        kind = GNUHashTable if gnu else ELFHashTable
-        table = kind(elf, section["sh_offset"], symbols)
+        symbols: Any = elf.get_section_by_name(".dynsym")
+        gnu: Any = elf.get_section_by_name(".gnu.hash")
+        sysv: Any = elf.get_section_by_name(".hash")
+        kind: Any = GNUHashTable if gnu else ELFHashTable
+        table = kind(elf, (gnu or sysv)["sh_offset"], symbols)
         found: dict[str, int | None] = {}
         for symbol in symbols.iter_symbols():
             if symbol.name and symbol.name not in found:
@@ -294,9 +295,9 @@ def test_real_tables_lead_where_pyelftools_says() -> None:
                 by_hash.setdefault(value, []).append(index)
         for name, indices in names.items():
             met = [i for i in probe(file.memory, file.image, name) if table.is_named(i, name)]
-            value = wanted.get(name.decode("utf-8", "replace"))
             if name:
-                assert (table.entry(met[0]).value if met else None) == value, (path, name)
+                value = table.entry(met[0]).value if met else None
+                assert value == wanted[name.decode("utf-8", "replace")], (path, name)
             if isinstance(hashes, GnuHash):
                 led = [
                     i
