@@ -40,6 +40,7 @@ class Sym(NamedTuple):
     shndx: int = HERE
     version: str | None = None
     hidden: bool = False
+    size: int = 8
 
 
 def reference(name: str, version: str | None = None, bind: int = GLOBAL_BINDING) -> Sym:
@@ -57,8 +58,11 @@ class Lib:
     sysv: bool = False
     removed: bool = False
     namespace: int = 0
-    exact: bool = False  # its references take no other version
     damage: Callable[[bytes], bytes] = bytes
+    kind: str = ""
+    relocations: bytes = b""  # DT_RELA
+    machine: int = 62
+    tail: bytes = b""  # what stands behind the tables
 
 
 def image_of(lib: Lib) -> bytes:
@@ -70,7 +74,7 @@ def image_of(lib: Lib) -> bytes:
     for one in lib.symbols:
         info = one.bind << 4 | one.type
         symbols += struct.pack(
-            "<IBBHQQ", len(strings), info, one.visibility, one.shndx, one.value, 8
+            "<IBBHQQ", len(strings), info, one.visibility, one.shndx, one.value, one.size
         )
         strings += one.name.encode() + b"\0"
         number = 2 + versions.index(one.version) if one.version else 1
@@ -90,7 +94,11 @@ def image_of(lib: Lib) -> bytes:
     if definitions:
         parts |= {0x6FFFFFFC: definitions}
         values.append((0x6FFFFFFD, len(versions)))
-    return lib.damage(crafted.make_elf({**parts, 5: strings}, values))
+    if lib.relocations:
+        parts |= {7: lib.relocations}
+        values.append((8, len(lib.relocations)))
+    made = crafted.make_elf({**parts, 5: strings}, values, (), lib.machine, len(lib.tail))
+    return lib.damage(made + lib.tail)
 
 
 def a_private(removed: bool) -> Private:
@@ -136,11 +144,13 @@ def world(
     base_at_once: bool | None = False,
     unique: Mapping[tuple[int, bytes], tuple[int, int]] | None = None,
     unknown: Sequence[str] = (),
+    more: Mapping[int, bytes] | None = None,
 ) -> World:
     """`libs` in the order of the global scope, which is every module's unless `scopes` says
-    otherwise: {module or "*": lists of names}. `unknown` modules have no image."""
+    otherwise: {module or "*": lists of names}. `unknown` modules have no image; `more` is
+    further memory."""
     modules: dict[str, Module] = {}
-    runs: dict[int, bytes] = {}
+    runs: dict[int, bytes] = dict(more or {})
     for place, lib in enumerate(libs):
         base = IMAGES + place * 0x100000
         runs[base] = image_of(lib)
@@ -151,7 +161,7 @@ def world(
         image: Image | None = None if lib.name in unknown else read_image(memory, base)
         private = None if musl else a_private(lib.removed)
         problem = "its headers are not there" if image is None else None
-        kind = "needed" if place else "main"
+        kind = lib.kind or ("needed" if place else "main")
         modules[lib.name] = Module(
             link_map, lib.namespace, f"/lib/{lib.name}", lib.name, kind, image, private, problem,
             memory,

@@ -296,8 +296,8 @@ def test_real_tables_lead_where_pyelftools_says() -> None:
         for name, indices in names.items():
             met = [i for i in probe(file.memory, file.image, name) if table.is_named(i, name)]
             if name:
-                value = table.entry(met[0]).value if met else None
-                assert value == wanted[name.decode("utf-8", "replace")], (path, name)
+                first = table.entry(met[0]).value if met else None
+                assert first == wanted[name.decode("utf-8", "replace")], (path, name)
             if isinstance(hashes, GnuHash):
                 led = [
                     i
