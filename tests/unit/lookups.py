@@ -60,6 +60,7 @@ class Lib:
     namespace: int = 0
     damage: Callable[[bytes], bytes] = bytes
     kind: str = ""
+    soname: str = ""
     relocations: bytes = b""  # DT_RELA
     machine: int = 62
     tail: bytes = b""  # what stands behind the tables
@@ -94,6 +95,10 @@ def image_of(lib: Lib) -> bytes:
     if definitions:
         parts |= {0x6FFFFFFC: definitions}
         values.append((0x6FFFFFFD, len(versions)))
+    if lib.soname:
+        values.append((14, len(strings)))
+        strings += lib.soname.encode() + b"\0"
+        values[0] = (10, len(strings))
     if lib.relocations:
         parts |= {7: lib.relocations}
         values.append((8, len(lib.relocations)))
@@ -153,7 +158,8 @@ def world(
     runs: dict[int, bytes] = dict(more or {})
     for place, lib in enumerate(libs):
         base = IMAGES + place * 0x100000
-        runs[base] = image_of(lib)
+        data = image_of(lib)
+        runs[base] = data + bytes(-len(data) % 4096)  # as pages are mapped
     memory: Memory = BytesMemory(runs)
     for place, lib in enumerate(libs):
         base = IMAGES + place * 0x100000
