@@ -116,9 +116,9 @@ def test_at_work() -> None:
     made.runs[made.r_debug] = bytes(body)
     assert "adding" in (busy(scopes_of(made)[1], 0, STATES) or "")
     assert busy(scopes_of(made)[1], 1, STATES) is None
-    body[24:32] = words(77)
+    body[24:32] = words(2)
     made.runs[made.r_debug] = bytes(body)
-    assert "0x4d" in (busy(scopes_of(made)[1], 0, STATES) or "")
+    assert "deleting" in (busy(scopes_of(made)[1], 0, STATES) or "")
 
 
 # --------------------------------------------------------------------------------- the rules
