@@ -263,8 +263,11 @@ def theirs(path: Path) -> dict[str, int | None]:
         symbols: Any = elf.get_section_by_name(".dynsym")
         gnu: Any = elf.get_section_by_name(".gnu.hash")
         sysv: Any = elf.get_section_by_name(".hash")
-        kind: Any = GNUHashTable if gnu else ELFHashTable
-        table = kind(elf, (gnu or sysv)["sh_offset"], symbols)
+        table: Any = (
+            GNUHashTable(elf, gnu["sh_offset"], symbols)
+            if gnu
+            else ELFHashTable(elf, sysv["sh_offset"], sysv["sh_size"], symbols)
+        )
         found: dict[str, int | None] = {}
         for symbol in symbols.iter_symbols():
             if symbol.name and symbol.name not in found:
