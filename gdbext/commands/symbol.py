@@ -206,16 +206,20 @@ def _bound(row: Bound) -> dict[str, Any]:
 def _scopes(facts: Explanation) -> Iterator[str]:
     """The scopes up to the one that decides, and those behind it that have the name too."""
     from gdbext.findings.symbol import scope_name
+    from gdbext.render.fit import wrapped
     from gdbext.render.printable import count, printable
 
     decided, shown, more = False, 0, 0
+    met: set[int] = set()
     for number, scope in enumerate(facts.scopes, 1):
         found = [c for c in facts.candidates if c.scope is scope]
-        if decided and (not found or shown >= _MOST_SCOPES):
+        modules = {c.module.map.address for c in found}
+        if decided and (modules <= met or shown >= _MOST_SCOPES):
             more += 1
             continue
-        title = scope_name(scope, facts.module)
-        yield printable(f"Scope {number}: {title}, {count(len(scope.modules), 'module')}")
+        met |= modules
+        title = f"{scope_name(scope, facts.module)}, {count(len(scope.modules), 'module')}"
+        yield from wrapped(f"Scope {number}: ", printable(title), terminal_width())
         yield from _candidates(found) if found else ["  (not defined here)"]
         shown += 1
         decided = decided or any(not c.skipped for c in found)

@@ -42,8 +42,8 @@ def _cut(text: str, room: int) -> int:
 
 
 def fitted(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], width: int, columns: Sequence[int]
-) -> Sequence[Sequence[str]]:
+    headers: Sequence[str], rows: list[list[str]], width: int, columns: Sequence[int]
+) -> list[list[str]]:
     """The rows of a table, cells of `columns` shortened as far as that makes it fit `width`.
 
     The widest column loses first, none gets narrower than _NARROWEST_CELL.
@@ -52,6 +52,8 @@ def fitted(
         return rows
     sizes = [max(map(len, column)) for column in zip(headers, *rows)]
     excess = sum(sizes) + 2 * len(sizes) - width  # two spaces in front of each column
+    if excess <= 0:
+        return rows
     limits = {column: sizes[column] for column in columns}
     while excess > 0:
         widest = max(limits, key=lambda column: limits[column])

@@ -13,7 +13,6 @@ from gdbext.elf.image import DT_GNU_HASH, DT_HASH, DT_STRSZ, DT_STRTAB, DT_SYMTA
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import (
     SHN_ABS,
-    STT_SECTION,
     STT_TLS,
     SymbolTable,
     count_dynamic_symbols,
@@ -58,7 +57,7 @@ def own_symbols(path: Path) -> list[Row]:
     for index in range(table.count):
         entry = table.entry(index)
         version = versions.of(index) or ""
-        name = table.name(index) if entry.type != STT_SECTION else ""
+        name = table.name(index)
         if entry.shndx == SHN_ABS and name == version:
             version = ""  # the symbol that stands for a version itself; readelf adds none
         rows.append((entry.value, entry.size, entry.shndx, name, version))

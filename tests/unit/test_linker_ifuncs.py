@@ -1,4 +1,4 @@
-"""What a resolver's code shows that it can return, and code that may be ld.so's resolver."""
+"""What a resolver's code shows that it can return."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gdbext.elf.arch import AARCH64, X86_64, Arch
 from gdbext.elf.reader import BytesMemory
 from gdbext.linker.ifuncs import result_finder
+from tests.unit.lookups import Lib, world
 
 PC = 0x401000
 
@@ -77,6 +78,14 @@ def test_random_code(arch: Arch, code: bytes, pc: int) -> None:
 # ----------------------------------------------------------------------------- the results
 
 CELL = PC + 0x3008
+NOBODY = world(Lib("main", [])).lookup
+
+
+def results(found: BytesMemory, arch: Arch, resolver: int, size: int) -> frozenset[int]:
+    """What a resolver in no module could return."""
+    find = result_finder(found, arch, NOBODY.linker, NOBODY.tables)
+    assert find(resolver, size).named - {0} <= find(resolver, size).all
+    return find(resolver, size).all
 
 
 def memory(arch: Arch, text: str, folder: Path, cell: int = 0x7F00) -> BytesMemory:
@@ -92,9 +101,9 @@ def memory(arch: Arch, text: str, folder: Path, cell: int = 0x7F00) -> BytesMemo
     ],
 )
 def test_a_result_that_is_loaded_from_a_cell(arch: Arch, text: str, tmp_path: Path) -> None:
-    results = result_finder(memory(arch, text, tmp_path, 0x7F0012345678), arch)
-    assert 0x7F0012345678 in results(PC, 16)
-    assert 0x7F0012345679 not in results(PC, 16)
+    found = results(memory(arch, text, tmp_path, 0x7F0012345678), arch, PC, 16)
+    assert 0x7F0012345678 in found
+    assert 0x7F0012345679 not in found
 
 
 @pytest.mark.parametrize(
@@ -107,51 +116,24 @@ def test_a_result_that_is_loaded_from_a_cell(arch: Arch, text: str, tmp_path: Pa
 )  # fmt: skip
 def test_a_result_that_a_helper_names(arch: Arch, text: str, size: int, tmp_path: Path) -> None:
     found = memory(arch, text, tmp_path)
-    assert FAR in result_finder(found, arch)(PC, size)
+    assert FAR in results(found, arch, PC, size)
 
 
 def test_a_resolver_that_cannot_be_read_shows_nothing() -> None:
-    assert result_finder(BytesMemory({}), X86_64)(PC, 64) == frozenset()
-    assert result_finder(BytesMemory({}), AARCH64)(0, 0) == frozenset()
+    assert results(BytesMemory({}), X86_64, PC, 64) == frozenset()
+    assert results(BytesMemory({}), AARCH64, 0, 0) == frozenset()
 
 
 def test_a_cell_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     code = assembled(X86_64, "mov far(%rip), %rax\nlea _start(%rip), %rax\nret", tmp_path)
-    found = result_finder(BytesMemory({PC: code.ljust(64, b"\0")}), X86_64)(PC, 0)
+    found = results(BytesMemory({PC: code.ljust(64, b"\0")}), X86_64, PC, 0)
     assert PC in found
 
 
 def test_code_at_the_end_of_memory_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     code = assembled(X86_64, "lea far(%rip), %rax\nret", tmp_path)
-    found = result_finder(BytesMemory({PC: code.ljust(64, b"\0")}), X86_64)(PC, 2000)
+    found = results(BytesMemory({PC: code.ljust(64, b"\0")}), X86_64, PC, 2000)
     assert FAR in found
-
-
-# --------------------------------------------------------------------- ld.so's own resolver
-
-
-@pytest.mark.parametrize(
-    ("arch", "text", "result"),
-    [
-        (X86_64, "push %rbx\nmov %rsp, %rbx", True),  # _dl_runtime_resolve_xsavec
-        (X86_64, "endbr64\npush %rbx\nmov %rsp, %rbx", True),
-        (X86_64, "sub $0x38, %rsp", True),  # _dl_runtime_profile, ld.so of old
-        (X86_64, "ret", False),
-        (X86_64, "push %rbp\nmov %rsp, %rbp", False),
-        (AARCH64, "stp x8, x9, [sp, #-0xd0]!", True),
-        (AARCH64, "bti c\nstp x8, x9, [sp, #-0xd0]!", True),
-        (AARCH64, "ret", False),
-        (AARCH64, "stp x8, x9, [sp, #16]", False),
-    ],
-)
-def test_code_that_may_be_the_resolver(arch: Arch, text: str, result: bool, tmp_path: Path) -> None:
-    assert arch.resolver(assembled(arch, text, tmp_path)) == result
-
-
-def test_no_code_is_no_resolver() -> None:
-    for arch in (X86_64, AARCH64):
-        assert not arch.resolver(b"")
-        assert not arch.resolver(b"\xf3\x0f\x1e\xfa")
 
 
 def test_real_resolvers_name_what_they_return() -> None:
