@@ -182,7 +182,7 @@ def _reason(slot: Slot, reason: str | None) -> str | None:
 
 
 def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
-    from gdbext.render.fit import wrapped
+    from gdbext.render.fit import fitted, wrapped
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
 
@@ -213,7 +213,10 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
         "leads to": [target_text(s) for s in slots],
     }
     columns = {header: cells for header, cells in columns.items() if cells}
-    yield from table(list(columns), list(zip(*columns.values())), quick=quick)
+    headers, rows = list(columns), list(map(list, zip(*columns.values())))
+    if not quick:
+        rows = fitted(headers, rows, terminal_width(), (len(headers) - 2, len(headers) - 1))
+    yield from table(headers, rows, quick=quick)
     if not fine:
         yield from _reasons(judged)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,13 +11,16 @@ from gdbext.elf.symbols import STB_GNU_UNIQUE, STV_PROTECTED
 from gdbext.findings.description import file_name
 from gdbext.findings.verdicts import Judge, Judgement
 from gdbext.linker.got import Slot, read_slots
-from gdbext.linker.lookup import Candidate, Found, Lookup
+from gdbext.linker.lookup import LATER, Candidate, Found, Lookup
 from gdbext.linker.matching import DATA, PLT, Wanted
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.references import referring
 from gdbext.linker.scopes import GLOBAL, SYMBOLIC, Scope
 from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.tables import TableSet
+
+OWN = "the module's own definition is taken instead"
+FIRST_UNIQUE = "the unique symbol that was looked up first is taken instead"
 
 
 class Bound(NamedTuple):
@@ -33,6 +36,7 @@ class Explanation:
     """`asked_by` is the kind of relocation by which the module itself asks, None if it has none.
 
     `winner` is None where nobody defines the name, or where `problem` says why that is not known.
+    `elsewhere` are the modules that define it but are in none of the scopes.
     """
 
     module: Module
@@ -40,6 +44,7 @@ class Explanation:
     asked_by: str | None
     scopes: tuple[Scope, ...]
     candidates: list[Candidate]
+    elsewhere: list[Module]
     winner: Found | None
     rule: str | None
     problem: str | None
@@ -68,12 +73,43 @@ def explain(
         scopes = lookup.scopes.of(module)
         if winner is None:
             winner = lookup.search(scopes, wanted)
-        candidates = list(lookup.candidates(scopes, wanted))
+        candidates = list(_settled(lookup.candidates(scopes, wanted), winner))
     except Problem as error:
         problem = str(error)
     rule = _rule(module, winner, lookup) if winner else None
     kind = own[0].type if own else None
-    return Explanation(module, wanted, kind, scopes, candidates, winner, rule, problem, bound)
+    others = _elsewhere(lookup, scopes, raw) if scopes else []
+    return Explanation(
+        module, wanted, kind, scopes, candidates, others, winner, rule, problem, bound
+    )
+
+
+def _settled(candidates: Iterable[Candidate], winner: Found | None) -> Iterator[Candidate]:
+    """The candidates where another rule than their order decides in the end."""
+    chosen = (winner.module, winner.number) if winner else None
+    unsearched = winner is not None and winner.scope is None
+    instead = OWN if unsearched else FIRST_UNIQUE
+    done = False
+    for one in candidates:
+        wins = (one.module, one.number) == chosen and not done
+        if wins and (unsearched or one.skipped in (LATER, "")):
+            done = True
+            yield one._replace(skipped="")
+        else:
+            yield one if one.skipped else one._replace(skipped=instead)
+
+
+def _elsewhere(lookup: Lookup, scopes: Sequence[Scope], name: bytes) -> list[Module]:
+    """The modules that define the name and are in none of the scopes."""
+    found = []
+    for address, numbers in lookup.definers.of(name).items():
+        module = lookup.linker.by_map[address]
+        symbols = lookup.tables_of(module).symbols
+        if any(symbols.entry(number).shndx for number in numbers) and not any(
+            address in scope.positions for scope in scopes
+        ):
+            found.append(module)
+    return found
 
 
 def _bound(

@@ -135,9 +135,11 @@ def read_linker(process: Process) -> Linker:
     if not namespaces:
         raise Problem(NOT_STARTED)
     maps = [(m, n.index) for n in namespaces for m in n.maps]
+    problems = tuple(text for n in namespaces for text in n.damage)
+    if not maps:
+        raise Problem("; ".join(problems) or NOT_STARTED)
     images, layout = read_images(process, main, maps)
     modules = _describe(process, maps, images, layout)
-    problems = tuple(text for n in namespaces for text in n.damage)
     return Linker(tuple(namespaces), modules, _unlisted(process, modules), layout, problems)
 
 
