@@ -159,7 +159,6 @@ class _Reader:
         numbers, version_names = tables.versions.indices, tables.versions.names
         versioned = len(numbers)
         ask = self.lookup.answers(module) if self.lookup is not None else _ask_nobody
-        answers: dict[tuple[int, bool], Answer] = {}
         new = tuple.__new__  # what Slot() calls: half the time of the call, for 60,000 slots
         slots = []
         for relocation, value in zip(wanted.relocations, values):
@@ -176,11 +175,7 @@ class _Reader:
                 symbol = names.get(index) or None
                 if index < versioned:
                     version = version_names.get(numbers[index] & 0x7FFF)
-                by_call = kind in PLT_KINDS
-                asked = index, by_call
-                answer = answers.get(asked, NOT_ASKED)
-                if answer is NOT_ASKED:
-                    answer = answers[asked] = ask(index, PLT if by_call else DATA)
+                answer = ask(index, PLT if kind in PLT_KINDS else DATA)
             if value is None:
                 reason = "this memory cannot be read"
             elif unread is None:

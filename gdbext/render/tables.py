@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from gdbext.render.printable import printable
 
@@ -16,7 +17,8 @@ def table(
 ) -> Iterator[str]:
     """The lines of a table, indented by two; columns named in `right` are right-aligned.
 
-    `quick` is for one of very many tables.
+    `quick` is for one of very many tables. A long table, or a quick one, may come as one string
+    of many lines: a generator's step for each of 60,000 rows would take longer than the rows.
     """
     flush = [header in right.split() for header in headers]
     if len(rows) <= _LONG and not quick:
@@ -33,11 +35,15 @@ def table(
         return
     rows = _clean(rows)
     sizes = [max(map(len, column)) for column in zip(headers, *rows)]
-    form = "  " + "  ".join(
-        f"%{'' if right_aligned else '-'}{size}s" for size, right_aligned in zip(sizes, flush)
-    )
-    for row in (headers, *rows):
-        yield (form % (row if isinstance(row, tuple) else tuple(row))).rstrip()
+    cells = [f"%{'' if right_aligned else '-'}{size}s" for size, right_aligned in zip(sizes, flush)]
+    if not flush[-1]:
+        cells[-1] = "%s"
+    form = "\n".join(["  " + "  ".join(cells)] * (len(rows) + 1))
+    text = form % (*headers, *chain.from_iterable(rows))  # all rows in one step
+    if all(row[-1] for row in rows):
+        yield text
+    else:  # an empty last cell leaves spaces behind the one before it
+        yield from (line.rstrip() for line in text.split("\n"))
 
 
 def _clean(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
