@@ -20,7 +20,9 @@ _CHUNK = 4096
 
 
 _LONGEST = 512  # bytes of a name that are hashed in one step
-_POWERS = [pow(33, k, 1 << 32) for k in range(_LONGEST, -1, -1)]  # of 33, down to 33 ** 0
+_POWERS: list[int] = [
+    pow(33, k, 1 << 32) for k in range(_LONGEST, -1, -1)
+]  # of 33, down to 33 ** 0
 _SEED = 5381
 
 
@@ -30,7 +32,8 @@ def gnu_hash(name: bytes) -> int:
     if size <= _LONGEST:
         # the same polynomial, written out: it takes half the time
         at = _LONGEST + 1 - size
-        return (_SEED * _POWERS[at - 1] + sum(map(mul, name, _POWERS[at:]))) & 0xFFFFFFFF
+        digits: int = sum(map(mul, name, _POWERS[at:]))
+        return (_SEED * _POWERS[at - 1] + digits) & 0xFFFFFFFF
     value = _SEED
     for byte in name:
         value = (value * 33 + byte) & 0xFFFFFFFF

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
@@ -158,7 +158,7 @@ class _Reader:
         kinds, owners, exact = self.arch.relocations, self._owners, self._exact
         numbers, version_names = tables.versions.indices, tables.versions.names
         versioned = len(numbers)
-        ask = self.lookup.answers(module) if self.lookup is not None else _ask_nobody
+        ask = _asker(self.lookup, module)
         new = tuple.__new__  # what Slot() calls: half the time of the call, for 60,000 slots
         slots = []
         for relocation, value in zip(wanted.relocations, values):
@@ -270,5 +270,20 @@ def _explain(
     return DANGLING, "this address is in no loaded module"
 
 
-def _ask_nobody(_number: int, _type_class: int) -> Answer:
-    return NOT_ASKED
+def _asker(lookup: Lookup | None, module: Module) -> Callable[[int, int], Answer]:
+    """The lookup for one module's symbols; where it cannot know, its Problem is the answer."""
+    if lookup is None:
+        return lambda _number, _type_class: NOT_ASKED
+    try:
+        resolve = lookup.resolver(module)
+    except Problem as problem:
+        failure = problem
+        return lambda _number, _type_class: failure
+
+    def ask(number: int, type_class: int) -> Answer:
+        try:
+            return resolve(number, type_class)
+        except Problem as problem:
+            return problem
+
+    return ask

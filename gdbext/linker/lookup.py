@@ -106,22 +106,6 @@ class Lookup:
 
         return resolve
 
-    def answers(self, module: Module) -> Callable[[int, int], Answer]:
-        """resolver(), where a Problem is an answer as well."""
-        try:
-            resolve = self.resolver(module)
-        except Problem as problem:
-            failure = problem
-            return lambda _index, _type_class: failure
-
-        def answer(index: int, type_class: int) -> Answer:
-            try:
-                return resolve(index, type_class)
-            except Problem as problem:
-                return problem
-
-        return answer
-
     def _not_default(
         self, module: Module, index: int, type_class: int, visibility: int
     ) -> Found | None:

@@ -17,8 +17,7 @@ def table(
 ) -> Iterator[str]:
     """The lines of a table, indented by two; columns named in `right` are right-aligned.
 
-    `quick` is for one of very many tables. A long table, or a quick one, may come as one string
-    of many lines: a generator's step for each of 60,000 rows would take longer than the rows.
+    `quick` is for one of very many tables.
     """
     flush = [header in right.split() for header in headers]
     if len(rows) <= _LONG and not quick:
@@ -40,10 +39,10 @@ def table(
         cells[-1] = "%s"
     form = "\n".join(["  " + "  ".join(cells)] * (len(rows) + 1))
     text = form % (*headers, *chain.from_iterable(rows))  # all rows in one step
-    if all(row[-1] for row in rows):
-        yield text
-    else:  # an empty last cell leaves spaces behind the one before it
-        yield from (line.rstrip() for line in text.split("\n"))
+    lines = text.split("\n")
+    if not all(row[-1] for row in rows):  # an empty cell leaves spaces behind the one before it
+        lines = [line.rstrip() for line in lines]
+    yield from lines
 
 
 def _clean(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
