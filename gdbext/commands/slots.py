@@ -28,8 +28,8 @@ def symbol_text(slot: Slot) -> str:
     return f"{slot.symbol}@{slot.version}" if slot.version else slot.symbol
 
 
-def target_text(slot: Slot) -> str:
-    """Where a slot leads."""
+def target_text(slot: Slot, brief: bool = False) -> str:
+    """Where a slot leads; `brief`, without the symbol if it is the slot's own."""
     if slot.provider is None:
         if slot.state == "lazy":
             return "its own PLT"
@@ -39,6 +39,8 @@ def target_text(slot: Slot) -> str:
         return f"{module} TLS{_tls_place(slot)}"
     if slot.definition is not None:
         symbol, offset = slot.definition
+        if brief and symbol == slot.symbol and not offset:
+            return module
         return f"{module} {symbol}+{offset:#x}" if offset else f"{module} {symbol}"
     if slot.value is None:
         return module
