@@ -209,3 +209,7 @@ $(call definer,runtimes,libother.so,omp_get_max_threads,2)
 $(call definer,runtimes,libssl_no.so,nothing,1)
 $(call caller,runtimes,libinflate.so,omp_get_max_threads,inflate_calls,,libplain.so)
 $(call opener,runtimes)
+
+# symbolnames: what a name can hold
+$(call host,symbolnames)
+$(call lib,symbolnames,libplugin.so,plugin.c)

@@ -11,11 +11,12 @@ from gdbext.elf.symbols import STB_GNU_UNIQUE, STV_PROTECTED
 from gdbext.findings.description import file_name
 from gdbext.findings.verdicts import Judge, Judgement
 from gdbext.linker.got import Slot, read_slots
+from gdbext.linker.linkmaps import STATES
 from gdbext.linker.lookup import LATER, Candidate, Found, Lookup
 from gdbext.linker.matching import DATA, PLT, Wanted
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.references import referring
-from gdbext.linker.scopes import GLOBAL, SYMBOLIC, Scope
+from gdbext.linker.scopes import GLOBAL, SYMBOLIC, Scope, busy
 from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.tables import TableSet
 
@@ -63,15 +64,15 @@ def explain(
     number, type_class = _own_reference(own)
     wanted = Wanted(raw, version, type_class=type_class, by_dlsym=number is None)
     winner: Found | None = None
-    problem: str | None = None
+    problem = busy(linker, module.namespace, STATES)
     scopes: tuple[Scope, ...] = ()
     candidates: list[Candidate] = []
     try:
-        if number is not None and (version is None or own[0].version == version):
+        if problem is None and number is not None and version in (None, own[0].version):
             wanted = lookup.wanted(module, number, type_class)
             winner = lookup.resolve(module, number, type_class)
-        scopes = lookup.scopes.of(module)
-        if winner is None:
+        scopes = lookup.scopes.of(module) if problem is None else ()
+        if winner is None and scopes:
             winner = lookup.search(scopes, wanted)
         candidates = list(_settled(lookup.candidates(scopes, wanted), winner))
     except Problem as error:

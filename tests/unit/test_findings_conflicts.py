@@ -150,8 +150,10 @@ def test_a_module_that_cannot_be_read_makes_others_unknown() -> None:
     made = world(MAIN, Lib("one", []), owner("two"), unknown=["one"])
     told = found(made)
     assert told.found == []
-    assert len(told.unknown) == 1
-    assert told.unknown[0].startswith("/lib/two: the symbols of /lib/one cannot be read")
+    assert told.unknown == [
+        "/lib/one: its headers are not there",
+        "/lib/two: the symbols of /lib/one cannot be read: its headers are not there",
+    ]
 
 
 def test_conflicts_of_other_modules_are_still_found() -> None:
@@ -159,7 +161,23 @@ def test_conflicts_of_other_modules_are_still_found() -> None:
     made = world(MAIN, Lib("one", [Sym("twin")]), owner("two"), Lib("bad", []), owner("three"),
                  scopes=scopes, unknown=["bad"])  # fmt: skip
     assert [(c.loser.name, c.winner.name) for c in found(made).found] == [("two", "one")]
-    assert len(found(made).unknown) == 1
+    assert [u.partition(":")[0] for u in found(made).unknown] == ["/lib/bad", "/lib/three"]
+
+
+def test_one_reference_that_is_unknown_does_not_hide_the_others() -> None:
+    """`twin` wins before the unknown module is reached, `other` is decided behind it."""
+    two = owner("two", Sym("twin"), Sym("other"), relocations=calls(1) + rela(0x40, JUMP_SLOT, 2))
+    made = world(MAIN, Lib("one", [Sym("twin")]), Lib("bad", []), two, unknown=["bad"])
+    assert rows(made) == [("twin", "two", "one", 1, None)]
+    assert "/lib/two: the symbols of /lib/bad cannot be read: its headers are not there" in (
+        found(made).unknown
+    )
+
+
+def test_without_the_programs_image_nothing_is_guessed() -> None:
+    made = world(Lib("main", []), Lib("one", [Sym("twin")]), owner("two"), unknown=["main"])
+    assert rows(made) == []
+    assert len(found(made).unknown) == 2
 
 
 # ------------------------------------------------------------------------------- duplicates
