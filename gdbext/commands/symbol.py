@@ -37,6 +37,7 @@ class PlugSymbol(Command):
     arguments = (
         Argument("NAME", "The symbol, or NAME@VERSION.", complete="symbol", required=True),
         Argument("-from", "The module that refers to it.", "MODULE", "module"),
+        Argument("-handle", "What dlsym finds by the handle of this module.", "MODULE", "module"),
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Explanation:
@@ -46,13 +47,17 @@ class PlugSymbol(Command):
         from gdbext.linker.modules import read_linker
 
         linker = read_linker(inferior)
-        module = _module(linker, vars(args)["from"])
+        if args.handle and vars(args)["from"]:
+            raise Problem("one of -from and -handle, please")
+        module = _module(linker, args.handle or vars(args)["from"])
         match = _SYMBOL.fullmatch(_unquoted(args.name))
         if match is None:
             raise Problem(f"{args.name!r} is no symbol name")
         name = _mangled(inferior, linker, match["name"])
         judge = make_judge(inferior, linker, inferior.tables)
-        facts = explain(judge, linker, inferior.tables, module, name, match["version"])
+        facts = explain(
+            judge, linker, inferior.tables, module, name, match["version"], bool(args.handle)
+        )
         known = facts.candidates or facts.bound or facts.elsewhere or facts.problem
         if not known:
             raise Problem(f"no loaded module defines or uses {args.name!r}")

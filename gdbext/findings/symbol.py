@@ -53,14 +53,23 @@ class Explanation:
 
 
 def explain(
-    judge: Judge, linker: Linker, tables: TableSet, module: Module, name: str, version: str | None
+    judge: Judge,
+    linker: Linker,
+    tables: TableSet,
+    module: Module,
+    name: str,
+    version: str | None,
+    by_handle: bool = False,
 ) -> Explanation:
-    """Resolve `name` (with `version`, if that is given) as ld.so would for `module`."""
+    """Resolve `name` (with `version`, if that is given) as ld.so would for `module`.
+
+    `by_handle`: as dlsym does with the module's handle, in its own scope alone (elf/dl-sym.c).
+    """
     raw = name.encode("utf-8", "surrogateescape")
     lookup = judge.lookup
     lookup.definers.prepare([raw])
     bound = _bound(judge, linker, tables, raw, version)
-    own = [b.slot for b in bound if b.module is module]
+    own = [b.slot for b in bound if b.module is module and not by_handle]
     number, type_class = _own_reference(own)
     wanted = Wanted(raw, version, type_class=type_class, by_dlsym=number is None)
     winner: Found | None = None
@@ -71,7 +80,8 @@ def explain(
         if problem is None and number is not None and version in (None, own[0].version):
             wanted = lookup.wanted(module, number, type_class)
             winner = lookup.resolve(module, number, type_class)
-        scopes = lookup.scopes.of(module) if problem is None else ()
+        if problem is None:
+            scopes = (lookup.scopes.local(module),) if by_handle else lookup.scopes.of(module)
         if winner is None and scopes:
             winner = lookup.search(scopes, wanted)
         candidates = list(_settled(lookup.candidates(scopes, wanted), winner))
