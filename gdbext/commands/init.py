@@ -63,14 +63,14 @@ class PlugInit(Command):
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> InitFacts:
         from gdbext.findings.turns import Look, take_turns
         from gdbext.inferior.stacks import read_stacks
-        from gdbext.linker.depends import read_dependencies
         from gdbext.linker.initfini import Reader, constructors, destructors
+        from gdbext.linker.initorder import read_init_order
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
 
         linker = read_linker(inferior)
         tables = inferior.tables
-        needs = read_dependencies(inferior, linker, tables)
+        order = read_init_order(inferior, linker, tables)
         reader = Reader(inferior.memory, linker, tables)
         stacks, left_out = read_stacks(inferior.gdb)
 
@@ -78,16 +78,16 @@ class PlugInit(Command):
             found = tables.name(module, address)
             return address - found.offset if found else None
 
-        look = Look(linker, needs, stacks, _starts(inferior), symbol_start)
+        look = Look(linker, order, stacks, _starts(inferior), symbol_start)
         begin, end = take_turns(
-            look, list(constructors(reader, needs)), list(destructors(reader, needs))
+            look, list(constructors(reader, order)), list(destructors(reader, order))
         )
         chosen = select_modules(linker, args.module) if args.module else None
         wanted = None if chosen is None else {id(m) for m in chosen}
-        notes = [*needs.notes, *left_out]
+        notes = [*order.notes, *left_out]
         return InitFacts(
             _rows(begin, wanted), _rows(end, wanted), len(linker.namespaces) > 1,
-            needs.algorithm, notes, list(linker.problems),
+            order.algorithm, notes, list(linker.problems),
         )  # fmt: skip
 
     def document(self, facts: InitFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gdbext.elf.core import decode_path
 from gdbext.elf.image import DT_RPATH, DT_RUNPATH, DT_STRTAB, Image
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import PAGE, Memory, read_string, read_word, read_words
+from gdbext.elf.reader import PAGE, Memory, read_pointers, read_string, read_words
 from gdbext.elf.symbols import read_dynamic_symbols
 from gdbext.linker.layout import Layout
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module
@@ -91,16 +91,13 @@ def _read_list(memory: Memory, at: int) -> tuple[str, ...] | None:
     {struct r_search_path_elem *next; const char *what, *where, *dirname; size_t dirnamelen; …}
     """
     found: list[str] = []
-    while len(found) < _MOST_DIRECTORIES:
-        element = read_word(memory, at + 8 * len(found))
-        if not element:
-            return tuple(found)
+    for element in read_pointers(memory, at, _MOST_DIRECTORIES):
         _, _, _, name, size = read_words(memory, element, 5)
         text = read_string(memory, name)
         if len(text) != size or text[-1:] not in (b"/", b""):
             return None
         found.append(decode_path(text))
-    return None
+    return tuple(found)
 
 
 def _text(memory: Memory, module: Module, tag: int) -> str:
