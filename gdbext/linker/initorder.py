@@ -15,7 +15,7 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory, read_word
 from gdbext.linker.environment import initial_environment
 from gdbext.linker.modules import LINKER, Linker, Module
-from gdbext.linker.musldeps import locate_dsos
+from gdbext.linker.musl import read_dsos
 from gdbext.linker.private import read_initfini
 from gdbext.linker.process import Process
 from gdbext.linker.reldeps import called_order, read_relocation_needs
@@ -72,13 +72,13 @@ def read_init_order(process: Process, linker: Linker, tables: TableSet) -> InitO
         raise Problem("; ".join(linker.problems) or "no link_map can be read")
     if linker.layout is not None and linker.layout.scope is not None:
         return _of_glibc(process, linker, tables)
-    dsos = locate_dsos(process.memory, linker)
-    if dsos is not None:
-        lists = {each: dsos.queue(each) for each in dsos.deps}
-        begun = dsos.constructed | dsos.visited
-        called: dict[int, bool | None] = {each: each in begun for each in dsos.deps}
+    musl = read_dsos(process.memory, linker).dependencies
+    if musl is not None:
+        lists = {each: _queue(each, musl.direct) for each in musl.direct}
+        begun = musl.constructed | musl.visited
+        called: dict[int, bool | None] = {each: each in begun for each in musl.direct}
         finis = _reversed_chain(linker, lists)
-        return InitOrder(lists, finis, REVERSE, called, False, dsos.visited)
+        return InitOrder(lists, finis, REVERSE, called, False, musl.visited)
     alone = {m.map.address: (m.map.address,) for m in linker.modules}
     called = _bits(linker)
     return InitOrder(alone, linker.modules, None, called, notes=(_NO_LISTS,))
@@ -86,6 +86,26 @@ def read_init_order(process: Process, linker: Linker, tables: TableSet) -> InitO
 
 def _bits(linker: Linker) -> dict[int, bool | None]:
     return {m.map.address: m.private.init_called if m.private else None for m in linker.modules}
+
+
+def _queue(root: int, direct: Mapping[int, Sequence[int]]) -> tuple[int, ...]:
+    """musl: the order of constructors of a call that starts with `root` (queue_ctors):
+
+    depth first in the order of the dependencies, each after its own; cycles are ignored."""
+    order: list[int] = []
+    seen = {root}
+    stack = [(root, iter(direct.get(root, ())))]
+    while stack:
+        here, following = stack[-1]
+        for each in following:
+            if each not in seen and each in direct:
+                seen.add(each)
+                stack.append((each, iter(direct[each])))
+                break
+        else:
+            order.append(here)
+            stack.pop()
+    return tuple(order)
 
 
 def _reversed_chain(linker: Linker, lists: Mapping[int, Sequence[int]]) -> tuple[Module, ...]:
