@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -238,9 +237,7 @@ def _section(title: str, rows: Sequence[Row], several: bool, every: bool) -> Ite
         if row.turn.state == "running":
             yield from wrapped("", printable(_where(row)), width)
     for reason in dict.fromkeys(
-        f"{os.path.basename(row.turn.step.module.path)}: {row.turn.reason}"
-        for row in shown
-        if row.turn.reason
+        f"{row.turn.step.module.file_name}: {row.turn.reason}" for row in shown if row.turn.reason
     ):
         yield from wrapped("", printable(reason), width)
 
@@ -253,7 +250,7 @@ def _where(row: Row) -> str:
         if state == "running"
     )
     thread = f" in thread {turn.active.thread}" if turn.active and turn.active.thread else ""
-    return f"Running{thread}: {next(own, '')}{os.path.basename(turn.step.module.path)}"
+    return f"Running{thread}: {next(own, '')}{turn.step.module.file_name}"
 
 
 def _entry(row: Row, every: bool) -> Entry:
@@ -275,7 +272,7 @@ def _entry(row: Row, every: bool) -> Entry:
     if step.problem:
         lines.append(Line(state, step.problem, "", 0))
     plain = not lines and bool(step.functions)
-    module = os.path.basename(step.module.path) or step.module.path
+    module = step.module.file_name
     return Entry(row.number, state, step.when, module, plain, tuple(lines))
 
 

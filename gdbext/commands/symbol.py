@@ -79,7 +79,6 @@ class PlugSymbol(Command):
         return document
 
     def text(self, facts: Explanation, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
-        from gdbext.findings.description import file_name
         from gdbext.inferior.frames import demangle
         from gdbext.render.fit import wrapped
         from gdbext.render.printable import printable
@@ -87,12 +86,12 @@ class PlugSymbol(Command):
         name = _name(facts)
         version = f"@{facts.wanted.version}" if facts.wanted.version else ""
         way = f"referred to by {facts.asked_by}" if facts.asked_by else "looked up as dlsym would"
-        yield printable(f"{name}{version} seen from {file_name(facts.module)}, {way}")
+        yield printable(f"{name}{version} seen from {facts.module.file_name}, {way}")
         if demangle(name) != name:
             yield f"  {printable(demangle(name))}"
         width = terminal_width()
         if facts.winner is not None:
-            place = f"{file_name(facts.winner.module)} at {facts.winner.address:#x}"
+            place = f"{facts.winner.module.file_name} at {facts.winner.address:#x}"
             yield from wrapped("  winner: ", printable(f"{place}, {facts.rule}"), width)
         else:
             why = facts.problem or "none; no module in its scopes defines it"
@@ -103,14 +102,13 @@ class PlugSymbol(Command):
 
 def _module(linker: Linker, wanted: str | None) -> Module:
     from gdbext.elf.problem import Problem
-    from gdbext.findings.description import file_name
     from gdbext.linker.selection import select_modules
 
     if wanted is None:
         return linker.modules[0]
     found = select_modules(linker, wanted)
     if len({m.path for m in found}) > 1:
-        names = ", ".join(file_name(m) for m in found[:5])
+        names = ", ".join(m.file_name for m in found[:5])
         raise Problem(f"{wanted!r} names several modules ({names}…); give more of the path")
     return found[0]
 
@@ -223,12 +221,11 @@ def _scopes(facts: Explanation) -> Iterator[str]:
 
 
 def _candidates(candidates: list[Candidate]) -> Iterator[str]:
-    from gdbext.findings.description import file_name
     from gdbext.render.tables import table
 
     rows = [
         [
-            file_name(c.module),
+            c.module.file_name,
             f"@{c.version}" if c.version else "-",
             f"skipped: {c.skipped}" if c.skipped else "wins",
         ]
@@ -239,7 +236,6 @@ def _candidates(candidates: list[Candidate]) -> Iterator[str]:
 
 def _bindings(facts: Explanation) -> Iterator[str]:
     """The slots; those of many modules that agree are one row, and none of the others is."""
-    from gdbext.findings.description import file_name
     from gdbext.render.printable import count
     from gdbext.render.tables import table
 
@@ -250,7 +246,7 @@ def _bindings(facts: Explanation) -> Iterator[str]:
     groups: dict[tuple[str, str, str, str], list[Bound]] = {}
     for b in facts.bound:
         version = f"@{b.slot.version}" if b.slot.version else "-"
-        target = file_name(b.slot.provider) if b.slot.provider else "-"
+        target = b.slot.provider.file_name if b.slot.provider else "-"
         key = version, b.slot.state or "?", target, b.judgement.verdict
         groups.setdefault(key, []).append(b)
     rows = []
@@ -259,5 +255,5 @@ def _bindings(facts: Explanation) -> Iterator[str]:
             modules = len({b.module.map.address for b in same})
             rows.append([count(modules, "module"), count(len(same), "slot"), *key])
         else:
-            rows += [[file_name(b.module), hex(b.slot.address), *key] for b in same]
+            rows += [[b.module.file_name, hex(b.slot.address), *key] for b in same]
     yield from table(["module", "slot", "version", "state", "leads to", "verdict"], rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -211,7 +210,7 @@ def _names(memory: Memory, module: Module) -> set[str]:
     if module.private is not None:
         names.update(map(decode_path, read_names(memory, module.private)))
     else:
-        names.add(os.path.basename(module.path))
+        names.add(module.file_name)
     return names - {""}
 
 

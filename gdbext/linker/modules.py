@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,11 @@ class Module:
     def needed(self) -> tuple[str, ...] | None:
         """The names of DT_NEEDED; None where they cannot be read."""
         return self._strings[1]
+
+    @cached_property
+    def file_name(self) -> str:
+        """The last part of its path."""
+        return os.path.basename(self.path) or self.path or "?"
 
     @property
     def bias(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,7 @@ def who_needs(modules: Sequence[Module]) -> dict[int, list[Module]]:
     """
     named: dict[tuple[int, str], Module] = {}
     for module in modules:
-        for name in (module.soname, os.path.basename(module.path)):
+        for name in (module.soname, module.file_name):
             if name:
                 named.setdefault((module.namespace, name), module)
     wanted = {(m.namespace, name) for m in modules for name in m.needed or ()}
