@@ -88,12 +88,19 @@ class Linker:
         return {m.namespace: m for m in reversed(self.modules)}
 
     def needed_by(self, module: Module) -> list[Module]:
-        """The modules whose DT_NEEDED `module` satisfies."""
+        """The modules whose DT_NEEDED `module` satisfies by a name of its own.
+
+        musl's linker is libc.so by rule, whatever it is called: that is in `needs` alone.
+        """
         return self._needed_by.get(module.map.address, [])
 
     @cached_property
     def _needed_by(self) -> dict[int, list[Module]]:
-        return who_needs(self.modules, self.needs)
+        found = who_needs(self.modules, self.needs)
+        itself = _musl_itself(self.modules)
+        if itself is not None:
+            found.pop(itself.map.address, None)
+        return found
 
     @cached_property
     def needs(self) -> dict[int, tuple[Need, ...] | None]:
