@@ -125,7 +125,6 @@ def _family(family: Family) -> dict[str, Any]:
 
 def _groups(conflicts: list[Conflict]) -> Iterator[str]:
     """The symbols of each loser and winner together."""
-    from gdbext.findings.description import file_name
     from gdbext.render.fit import shortened, wrapped
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
@@ -137,7 +136,7 @@ def _groups(conflicts: list[Conflict]) -> Iterator[str]:
     width = terminal_width()
     for same in sorted(groups.values(), key=len, reverse=True):
         first = same[0]
-        title = f"{file_name(first.loser)} lost to {file_name(first.winner)}: "
+        title = f"{first.loser.file_name} lost to {first.winner.file_name}: "
         yield from wrapped("  ", printable(title + count(len(same), "symbol")), width)
         yield from wrapped("    rule    ", printable(first.reason), width)
         yield from wrapped(

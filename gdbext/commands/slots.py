@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ def target_text(slot: Slot, brief: bool = False) -> str:
         if slot.state == "lazy":
             return "its own PLT"
         return slot.reason or "-"
-    module = _file_name(slot.provider.path)
+    module = slot.provider.file_name
     if _is_tls(slot.kind):
         return f"{module} TLS{_tls_place(slot)}"
     if slot.definition is not None:
@@ -45,11 +44,6 @@ def target_text(slot: Slot, brief: bool = False) -> str:
     if slot.value is None:
         return module
     return f"{module}+{slot.value - slot.provider.bias:#x}"
-
-
-@lru_cache(maxsize=4096)
-def _file_name(path: str) -> str:
-    return os.path.basename(path) or path
 
 
 @lru_cache(maxsize=16)

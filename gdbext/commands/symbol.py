@@ -86,7 +86,6 @@ class PlugSymbol(Command):
         return document
 
     def text(self, facts: Explanation, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
-        from gdbext.findings.description import file_name
         from gdbext.inferior.frames import demangle
         from gdbext.render.fit import packed, wrapped
         from gdbext.render.printable import printable
@@ -94,12 +93,12 @@ class PlugSymbol(Command):
         name = _name(facts)
         version = f"@{facts.wanted.version}" if facts.wanted.version else ""
         way = f"referred to by {facts.asked_by}" if facts.asked_by else "looked up as dlsym would"
-        yield printable(f"{name}{version} seen from {file_name(facts.module)}, {way}")
+        yield printable(f"{name}{version} seen from {facts.module.file_name}, {way}")
         if demangle(name) != name:
             yield f"  {printable(demangle(name))}"
         width = terminal_width()
         if facts.winner is not None:
-            place = f"{file_name(facts.winner.module)} at {facts.winner.address:#x}"
+            place = f"{facts.winner.module.file_name} at {facts.winner.address:#x}"
             yield from wrapped("  winner: ", printable(f"{place}, {facts.rule}"), width)
         else:
             what = "this version of it" if facts.wanted.version and facts.candidates else "it"
@@ -107,7 +106,7 @@ class PlugSymbol(Command):
             yield from wrapped("  winner: ", printable(why), width)
         yield from _scopes(facts)
         if facts.elsewhere:
-            others = packed([file_name(m) for m in facts.elsewhere], "  ", width)
+            others = packed([m.file_name for m in facts.elsewhere], "  ", width)
             yield "Defined outside of these scopes:"
             yield from map(printable, others)
         yield from _bindings(facts)
@@ -120,14 +119,13 @@ def _unquoted(name: str) -> str:
 
 def _module(linker: Linker, wanted: str | None) -> Module:
     from gdbext.elf.problem import Problem
-    from gdbext.findings.description import file_name
     from gdbext.linker.selection import select_modules
 
     if wanted is None:
         return linker.modules[0]
     found = select_modules(linker, wanted)
     if len({m.path for m in found}) > 1:
-        names = ", ".join(file_name(m) for m in found[:5])
+        names = ", ".join(m.file_name for m in found[:5])
         raise Problem(f"{wanted!r} names several modules ({names}…); give more of the path")
     return found[0]
 
@@ -233,13 +231,12 @@ def _scopes(facts: Explanation) -> Iterator[str]:
 
 
 def _candidates(candidates: list[Candidate]) -> Iterator[str]:
-    from gdbext.findings.description import file_name
     from gdbext.render.fit import fitted
     from gdbext.render.tables import table
 
     rows = [
         [
-            file_name(c.module),
+            c.module.file_name,
             f"@{c.version}" if c.version else "-",
             f"skipped: {c.skipped}" if c.skipped else "wins",
         ]
@@ -251,7 +248,6 @@ def _candidates(candidates: list[Candidate]) -> Iterator[str]:
 
 def _bindings(facts: Explanation) -> Iterator[str]:
     """The slots; those of many modules that agree are one row, and none of the others is."""
-    from gdbext.findings.description import file_name
     from gdbext.render.fit import fitted
     from gdbext.render.printable import count
     from gdbext.render.tables import table
@@ -263,7 +259,7 @@ def _bindings(facts: Explanation) -> Iterator[str]:
     groups: dict[tuple[str, str, str, str], list[Bound]] = {}
     for b in facts.bound:
         version = f"@{b.slot.version}" if b.slot.version else "-"
-        target = file_name(b.slot.provider) if b.slot.provider else "-"
+        target = b.slot.provider.file_name if b.slot.provider else "-"
         key = version, b.slot.state or "?", target, b.judgement.verdict
         groups.setdefault(key, []).append(b)
     rows = []
@@ -272,6 +268,6 @@ def _bindings(facts: Explanation) -> Iterator[str]:
             modules = len({b.module.map.address for b in same})
             rows.append([count(modules, "module"), count(len(same), "slot"), *key])
         else:
-            rows += [[file_name(b.module), hex(b.slot.address), *key] for b in same]
+            rows += [[b.module.file_name, hex(b.slot.address), *key] for b in same]
     headers = ["module", "slot", "version", "state", "leads to", "verdict"]
     yield from table(headers, fitted(headers, rows, terminal_width(), (0, 4)))

@@ -15,7 +15,6 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import read_relocations
 from gdbext.elf.symbols import STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STV_DEFAULT, SYMBOL_SIZE
-from gdbext.findings.description import file_name
 from gdbext.linker.definers import hashed_symbols
 from gdbext.linker.linkmaps import STATES
 from gdbext.linker.lookup import Found, Lookup
@@ -196,7 +195,7 @@ def _reason(loser: Module, winner: Found) -> str:
     own = scope.positions.get(loser.map.address)
     name = "the global scope" if scope.kind == GLOBAL else "its scope"
     if scope.owner is not None and scope.kind != GLOBAL:
-        name = f"the scope of {file_name(scope.owner)}"
+        name = f"the scope of {scope.owner.file_name}"
     if own is None:
         return f"{name} is searched before the module itself"
     place = scope.positions[winner.module.map.address]
@@ -219,7 +218,7 @@ def brought_in(linker: Linker, module: Module) -> str:
     if not needing:
         return "not known"
     more = f" and {len(needing) - 1} more" if len(needing) > 1 else ""
-    return f"needed by {file_name(needing[0])}{more}"
+    return f"needed by {needing[0].file_name}{more}"
 
 
 def count_duplicates(lookup: Lookup) -> int:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import STB_GNU_UNIQUE, STV_PROTECTED
-from gdbext.findings.description import file_name
 from gdbext.findings.verdicts import Judge, Judgement
 from gdbext.linker.got import Slot, read_slots
 from gdbext.linker.linkmaps import STATES
@@ -164,7 +163,7 @@ def scope_name(scope: Scope, module: Module) -> str:
         return "the global scope"
     if owner is None:
         return "another list"
-    whose = "the module's own" if owner is module else f"{file_name(owner)}'s"
+    whose = "the module's own" if owner is module else f"{owner.file_name}'s"
     if scope.kind == SYMBOLIC:
         return f"{whose} definitions (DT_SYMBOLIC)"
     return f"{whose} scope: itself and its dependencies"

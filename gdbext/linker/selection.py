@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from gdbext.elf.problem import Problem
@@ -17,8 +16,8 @@ def select_modules(linker: Linker, wanted: str) -> list[Module]:
     """
     rules: tuple[Callable[[Module], bool], ...] = (
         lambda m: wanted in (m.path, m.name),
-        lambda m: wanted in (os.path.basename(m.path), m.soname),
-        lambda m: wanted == os.path.basename(m.path).partition(".")[0],
+        lambda m: wanted in (m.file_name, m.soname),
+        lambda m: wanted == m.file_name.partition(".")[0],
         lambda m: wanted in m.path,
     )
     for matches in rules:
