@@ -111,9 +111,8 @@ def a_private(removed: bool) -> Private:
     return Private(
         real=0, libname=0, type=1, relocated=True, init_called=True, is_global=True,
         removed=removed, nodelete=False, open_count=1, loader=0, phdr=0, searchlist=(0, 0),
-        scopes=None, local_scope=0, file_id=None, initfini=None, behind_initfini=None, map_start=None,
-        map_end=None,
-        tls_modid=None, tls_offset=None,
+        scopes=None, local_scope=0, file_id=None, initfini=None, behind_initfini=None,
+        map_start=None, map_end=None, tls_modid=None, tls_offset=None,
     )  # fmt: skip
 
 
