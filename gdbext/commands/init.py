@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,14 +62,14 @@ class PlugInit(Command):
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> InitFacts:
         from gdbext.findings.turns import Look, take_turns
         from gdbext.inferior.stacks import read_stacks
-        from gdbext.linker.depends import read_dependencies
         from gdbext.linker.initfini import Reader, constructors, destructors
+        from gdbext.linker.initorder import read_init_order
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
 
         linker = read_linker(inferior)
         tables = inferior.tables
-        needs = read_dependencies(inferior, linker, tables)
+        order = read_init_order(inferior, linker, tables)
         reader = Reader(inferior.memory, linker, tables)
         stacks, left_out = read_stacks(inferior.gdb)
 
@@ -78,16 +77,16 @@ class PlugInit(Command):
             found = tables.name(module, address)
             return address - found.offset if found else None
 
-        look = Look(linker, needs, stacks, _starts(inferior), symbol_start)
+        look = Look(linker, order, stacks, _starts(inferior), symbol_start)
         begin, end = take_turns(
-            look, list(constructors(reader, needs)), list(destructors(reader, needs))
+            look, list(constructors(reader, order)), list(destructors(reader, order))
         )
         chosen = select_modules(linker, args.module) if args.module else None
         wanted = None if chosen is None else {id(m) for m in chosen}
-        notes = [*needs.notes, *left_out]
+        notes = [*order.notes, *left_out]
         return InitFacts(
             _rows(begin, wanted), _rows(end, wanted), len(linker.namespaces) > 1,
-            needs.algorithm, notes, list(linker.problems),
+            order.algorithm, notes, list(linker.problems),
         )  # fmt: skip
 
     def document(self, facts: InitFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
@@ -238,9 +237,7 @@ def _section(title: str, rows: Sequence[Row], several: bool, every: bool) -> Ite
         if row.turn.state == "running":
             yield from wrapped("", printable(_where(row)), width)
     for reason in dict.fromkeys(
-        f"{os.path.basename(row.turn.step.module.path)}: {row.turn.reason}"
-        for row in shown
-        if row.turn.reason
+        f"{row.turn.step.module.file_name}: {row.turn.reason}" for row in shown if row.turn.reason
     ):
         yield from wrapped("", printable(reason), width)
 
@@ -253,7 +250,7 @@ def _where(row: Row) -> str:
         if state == "running"
     )
     thread = f" in thread {turn.active.thread}" if turn.active and turn.active.thread else ""
-    return f"Running{thread}: {next(own, '')}{os.path.basename(turn.step.module.path)}"
+    return f"Running{thread}: {next(own, '')}{turn.step.module.file_name}"
 
 
 def _entry(row: Row, every: bool) -> Entry:
@@ -275,7 +272,7 @@ def _entry(row: Row, every: bool) -> Entry:
     if step.problem:
         lines.append(Line(state, step.problem, "", 0))
     plain = not lines and bool(step.functions)
-    module = os.path.basename(step.module.path) or step.module.path
+    module = step.module.file_name
     return Entry(row.number, state, step.when, module, plain, tuple(lines))
 
 
