@@ -145,7 +145,7 @@ $(call lib,nullcall,libplugin.so,plugin.c)
 $(call lib,nullcall,libnoplt.so,plugin.c,-fno-plt)
 $(call lib,wildcall,libtarget.so,target.c)
 $(call exe,wildcall,host,host.c,,libtarget.so)
-$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads,\
+$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads crowd,\
 	$(call host,$s)$(call lib,$s,libplugin.so,plugin.c))
 
 # dataonly: without start files there is nothing but the data
@@ -276,6 +276,12 @@ endif
 ifneq ($(glibc),)
 $(call lib,unloaded,libgone.so,plugin.c)
 $(call exe,unloaded,host,host.c)
+endif
+
+# deadlock: the plugin calls the host
+ifneq ($(glibc),)
+$(call exe,deadlock,host,host.c,-rdynamic)
+$(call lib,deadlock,libplugin.so,plugin.c)
 endif
 
 # audit: for LD_AUDIT

@@ -23,6 +23,7 @@ from gdbext.linker.unloaded import MEMORY, Unloaded
 Area = tuple[int, int]  # [start, end)
 _WINDOW = 1 << 16  # addresses in it differ in their low two bytes alone
 _PIECE = 1 << 20  # read at once
+_ARENA = 64 << 20  # HEAP_MAX_SIZE of malloc/arena.c on 64-bit machines
 _MOST_FOUND = 4096
 _MOST_SEGMENTS = 256
 _HIGHEST = 1 << 56  # of user space, with the largest pages of both CPUs
@@ -43,6 +44,19 @@ def heap_areas(regions: Sequence[Region], linker: Linker, most: int) -> list[Are
     ]
     areas.sort(key=lambda area: not any(area[0] <= a < area[1] for a in maps))
     return limited(areas, most)
+
+
+def is_arena(memory: Memory, start: int) -> bool:
+    """Whether what is mapped at `start` is a heap of one of malloc's arenas: heap_info.ar_ptr, of
+    this heap and of the arena's first one (malloc/arena.c)."""
+    if start % _ARENA:
+        return False
+    try:
+        arena = read_word(memory, start)
+        first = arena - arena % _ARENA
+        return 0 < arena % _ARENA < PAGE and read_word(memory, first) == arena
+    except Unreadable:
+        return False
 
 
 def limited(areas: Sequence[Area], most: int) -> list[Area]:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from gdbext.elf.arch import Arch
 from gdbext.elf.image import PF_X, Segment
 from gdbext.elf.problem import Unreadable
-from gdbext.elf.reader import read_word
-from gdbext.linker.freedmaps import Area, heap_areas
+from gdbext.linker.freedmaps import Area, heap_areas, is_arena
 from gdbext.linker.got import Slot, read_slots
 from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import VDSO, Linker, Module
@@ -23,7 +22,6 @@ from gdbext.linker.tls import read_tls, tls_blocks
 from gdbext.linker.unloaded import NOTHING, Ghost, UnloadedSet
 
 _NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
-_ARENA = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c on 64-bit machines
 _SHF_ALLOC, _SHF_TLS = 2, 0x400  # gABI, section headers
 _NEAR_STACK = 1 << 20
 _LARGEST_STACK = 64 << 20  # where nobody lists the mappings
@@ -196,6 +194,13 @@ class Map:
             return Place(address, "heap")
         return Place(address, "unknown") if readable else self._nowhere(address, "unmapped")
 
+    def ghost(self, address: int) -> Ghost | None:
+        """The unloaded library that held `address`; None where something is mapped now."""
+        if self._find_module(address) is not None or self._find_region(address) is not None:
+            return None
+        mapped = not self.process.regions() and self._is_readable(address)
+        return None if mapped else self._unloaded.at(address)
+
     def _nowhere(self, address: int, kind: str) -> Place:
         """Where nothing is now, a library may have been."""
         ghost = self._unloaded.at(address)
@@ -278,14 +283,7 @@ class Map:
         limit = self._program_break
         if limit is not None and region.start < limit <= region.end:
             return True
-        if region.start % _ARENA:
-            return False
-        try:  # heap_info.ar_ptr, of this heap and of the arena's first one
-            arena = read_word(self.process.memory, region.start)
-            first = arena - arena % _ARENA
-            return 0 < arena % _ARENA < 4096 and read_word(self.process.memory, first) == arena
-        except Unreadable:
-            return False
+        return is_arena(self.process.memory, region.start)
 
     @cached_property
     def _program_break(self) -> int | None:

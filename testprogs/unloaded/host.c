@@ -2,11 +2,17 @@
    With a second argument it prints `ready` after the dlclose and waits for a line. */
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+struct waiting {
+    sem_t end;
+    volatile int tid;
+};
 
 struct operations {
     int (*run)(int);
@@ -14,7 +20,7 @@ struct operations {
 };
 
 static void *handle;
-static sem_t semaphore;
+static struct waiting waiting;
 static int waits;
 /* what is kept */
 int (*function)(int);
@@ -32,6 +38,21 @@ static void *symbol(const char *name)
     return found;
 }
 
+/* Whether the thread is in a futex call; under qemu that is one of the host's. */
+static int is_waiting(void)
+{
+    char path[64], text[64] = "";
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", waiting.tid);
+    FILE *file = waiting.tid ? fopen(path, "r") : NULL;
+    if (file == NULL)
+        return 0;
+    if (fgets(text, sizeof text, file) == NULL)
+        text[0] = 0;
+    fclose(file);
+    return atoi(text) == 202 || atoi(text) == 98;
+}
+
 static void unload(void)
 {
     dlclose(handle);
@@ -43,7 +64,7 @@ static void unload(void)
 static void *other(void *unused)
 {
     /* the rest of the process goes on as well */
-    sem_wait(&semaphore);
+    sem_wait(&waiting.end);
     return unused;
 }
 
@@ -68,7 +89,7 @@ int main(int argc, char **argv)
 
     waits = argc > 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    sem_init(&semaphore, 0, 0);
+    sem_init(&waiting.end, 0, 0);
     handle = dlopen("libgone.so", RTLD_NOW);
     if (handle == NULL) {
         fprintf(stderr, "host: %s\n", dlerror());
@@ -104,9 +125,11 @@ int main(int argc, char **argv)
     if (strcmp(mode, "back") == 0)
         return ((int (*)(void (*)(void)))symbol("call_back"))(unload);
     if (strcmp(mode, "thread") == 0) {
-        pthread_create(&thread, NULL, (void *(*)(void *))symbol("wait_here"), &semaphore);
+        pthread_create(&thread, NULL, (void *(*)(void *))symbol("wait_here"), &waiting);
+        while (!is_waiting())
+            sched_yield();
         unload();
-        sem_post(&semaphore);
+        sem_post(&waiting.end);
         pthread_join(thread, NULL);
     }
     if (strcmp(mode, "key") == 0) {
@@ -115,7 +138,7 @@ int main(int argc, char **argv)
         pthread_setspecific(key, &key);
         pthread_create(&thread, NULL, other, NULL);
         unload();
-        sem_post(&semaphore);
+        sem_post(&waiting.end);
         pthread_exit(NULL);
     }
     if (strcmp(mode, "jit") == 0) { /* nothing was unloaded: a page of code that is no code */

@@ -1,5 +1,13 @@
 /* What a host may keep of a plugin beyond its dlclose: a function, a table of functions, a thread. */
+#define _GNU_SOURCE
 #include <semaphore.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct waiting {
+    sem_t end;
+    volatile int tid;
+};
 
 struct operations {
     int (*run)(int);
@@ -8,7 +16,7 @@ struct operations {
 
 int work(int value);
 int call_back(void (*callback)(void));
-void *wait_here(void *semaphore);
+void *wait_here(void *argument);
 void handler(void);
 void destructor(void *value);
 
@@ -33,12 +41,14 @@ int call_back(void (*callback)(void))
     return ++count;
 }
 
-void *wait_here(void *semaphore)
+void *wait_here(void *argument)
 {
-    while (sem_wait(semaphore) != 0)
+    struct waiting *waiting = argument;
+    waiting->tid = (int)syscall(SYS_gettid);
+    while (sem_wait(&waiting->end) != 0)
         ;
     count++;
-    return semaphore;
+    return argument;
 }
 
 void handler(void)

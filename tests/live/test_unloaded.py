@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests import harness, programs
+from tests import programs
 from tests.cores import Core
-from tests.harness import Gdb
+from tests.harness import Gdb, load_gdbext
 from tests.programs import Program
 from tests.reports import Report
 
@@ -28,11 +28,6 @@ def symbol_addresses(library: Path) -> dict[str, int]:
     said = subprocess.run(["nm", library], capture_output=True, text=True, check=True).stdout
     rows = (line.split() for line in said.splitlines())
     return {row[2]: int(row[0], 16) for row in rows if len(row) == 3}
-
-
-def load_gdbext(gdb: Gdb) -> None:
-    for command in harness.loading(True):
-        gdb.cmd(command)
 
 
 def check(gdb: Gdb, program: Program, evidence: str, file_is_here: bool = True) -> None:
