@@ -164,8 +164,9 @@ def _aarch64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
         return "stub", pc - 4 + 4 * distance
     if last & 0xFFFFFC1F == 0xD63F0000:
         register = last >> 5 & 31
-        loads = [a for _, r, a in loads_by_page(code, pc - len(code)) if r == register]
-        return ("slot", loads[-1]) if loads else None
+        loads = [(i, a) for i, r, a in loads_by_page(code, pc - len(code)) if r == register]
+        if loads and all(word & 31 != register for word in words[loads[-1][0] + 1 : -1]):
+            return "slot", loads[-1][1]  # and nothing else was put there since
     return None
 
 

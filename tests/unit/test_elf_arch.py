@@ -247,3 +247,6 @@ def test_a_call_through_a_variable_of_its_own() -> None:
     # bl in between: x0 is another one's
     words = (0xF00000E0, 0x97FFFF31, 0xF9400001, 0xD503201F, 0xD63F0020)
     assert AARCH64.call_slot(struct.pack("<5I", *words), 0x1258) is None
+    # ldr x0, [x0] after it: the slot holds the address of a variable
+    code = struct.pack("<4I", 0xF00000E0, 0xF9400000, 0xF9400000, 0xD63F0000)
+    assert AARCH64.call_slot(code, 0x1258) is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from gdbext.elf.arch import AARCH64, X86_64
 from gdbext.elf.reader import BytesMemory
 from gdbext.findings.threads import (
     LOCK,
@@ -25,6 +26,7 @@ from gdbext.findings.threads import (
 )
 from gdbext.linker.loaderlocks import Mutex, _find, read_mutex_owner
 from gdbext.linker.modules import DLOPENED, LINKER, Module
+from gdbext.linker.startroutines import Descriptors, StartRoutines
 from gdbext.linker.syscalls import INTERFACES, Syscall, decode_syscall
 from gdbext.linker.tables import Definition
 from tests.unit import got_process
@@ -183,3 +185,26 @@ def test_a_running_constructor() -> None:
     assert running_constructor([]) is None
     assert waiting_call(stack) == "wait"
     assert waiting_call(stack[1:]) is None
+
+
+def test_start_routines() -> None:
+    """By libthread_db's numbers, or by what struct pthread must hold."""
+    _, linker = got_process.places()
+    plugin = linker.modules[1]
+    code = plugin.bias + 0x500
+    pointer, size, at = 0x7000_0000_0000, 0x900, 0x640
+    block = bytearray(size)
+    struct.pack_into("<Q", block, at, code)
+    memory = BytesMemory({pointer: bytes(block), pointer - 0x740: bytes(0x740)})
+
+    def routines(numbers: Descriptors, start: int | None = code) -> StartRoutines:
+        return StartRoutines(memory, X86_64, linker, numbers, lambda _: start)
+
+    assert routines(Descriptors(size, at)).of(pointer, []) == code
+    assert routines(Descriptors(None, None)).of(pointer, [code + 8]) == code
+    assert routines(Descriptors(None, None), code + 16).of(pointer, [code + 8]) is None
+    assert routines(Descriptors(None, None), None).of(pointer, [code + 8]) is None
+    assert routines(Descriptors(size, at)).of(None, []) is None
+    assert routines(Descriptors(size, at)).of(pointer + size, []) is None
+    arm = StartRoutines(memory, AARCH64, linker, Descriptors(0x740, 0x20), lambda _: None)
+    assert arm.of(pointer, []) == 0
