@@ -98,6 +98,13 @@ def test_over_the_border_of_what_is_read_at_once() -> None:
         assert [u.start for u in search_freed_maps(memory, linker(), area)] == [START]
 
 
+def test_a_gap_in_front_of_it() -> None:
+    memory = heap({HEAP + 0x8590: freed(HEAP + 0x8590)})
+    area = [(HEAP - 0x20000, HEAP + SIZE)]
+    # HEAP is no border of a window, so a part of it goes with the gap
+    assert [u.start for u in search_freed_maps(memory, linker(), area)] == [START]
+
+
 def test_a_name_whose_end_is_lost() -> None:
     at = HEAP + 0x590
     block = bytearray(freed(at, name=b"libgone.so.1.2", block=RELEASE.size + 40 + 16 + 16))
