@@ -133,7 +133,7 @@ class ElfFile:
         try:
             with open(data.open(), "rb") if isinstance(data, FileView) else BytesIO(data) as stream:
                 found = list(ELFFile(stream).iter_sections())
-        except (ELFError, OverflowError, ValueError):
+        except (ELFError, OSError, OverflowError, ValueError):
             return ()  # what pyelftools raises for headers that point outside of the file
         return tuple(
             Section(s.name, *(s.header[field] for field in _SECTION_FIELDS)) for s in found
