@@ -8,6 +8,7 @@ from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
+from gdbext.commands.report import PlugReport
 from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
@@ -26,6 +27,7 @@ COMMANDS = (
     PlugTls,
     PlugThreads,
     PlugWatch,
+    PlugReport,
 )
 
 

@@ -183,6 +183,40 @@ class Command(gdb.Command, ABC):
                           "Arguments:", *options])  # fmt: skip
 
 
+class Part(NamedTuple):
+    """What another command has to say: facts, or why it has none."""
+
+    command: Command
+    args: argparse.Namespace
+    facts: Any
+    problem: str | None
+
+    @classmethod
+    def of(cls, kind: type[Command], inferior: Inferior, *words: str) -> Part:
+        """The facts that `kind` finds with these arguments."""
+        from gdbext.elf.problem import Problem
+
+        command = kind.__new__(kind)  # GDB knows the command already
+        args = command.parse(words)
+        try:
+            return cls(command, args, command.facts(inferior, args), None)
+        except Problem as problem:
+            return cls(command, args, None, str(problem))
+
+    def document(self) -> dict[str, Any] | None:
+        """As the command's own -json has it; None where there are no facts."""
+        if self.facts is None:
+            return None
+        schema = f"gdbext/{self.command.schema}/1"
+        return {"schema": schema, **self.command.document(self.facts, self.args)}
+
+    def text(self) -> Iterator[str]:
+        """As the command itself says it."""
+        if self.facts is None:
+            return iter([f"  not known: {_one_line(self.problem or '')}"])
+        return self.command.text(self.facts, self.args)
+
+
 def _usage(argument: Argument) -> str:
     text = f"{argument.name} {argument.metavar}" if argument.metavar else argument.name
     return text if argument.required else f"[{text}]"
