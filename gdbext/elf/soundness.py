@@ -146,7 +146,7 @@ def check_segments(data: FileData, segments: Sequence[Segment], program: bool) -
 
 
 def _missing_bytes(data: FileData, loads: Sequence[Segment]) -> Flaw | None:
-    """mmap does not mind that a file is too short; touching what is not there is SIGBUS."""
+    """No error for mmap, but touching what is not there is SIGBUS."""
     size = len(data)
     end = max(s.offset + s.filesz for s in loads)
     if end <= size:
@@ -160,9 +160,7 @@ def check_flags(image: Image) -> Flaw | None:
     flags = image.value(DT_FLAGS_1) or 0
     if flags & DF_1_PIE:
         detail = "it is a program (position-independent, DF_1_PIE), not a shared library"
-        return Flaw(
-            NOT_LOADABLE, "cannot dynamically load position-independent executable", detail
-        )
+        return Flaw(NOT_LOADABLE, "cannot dynamically load position-independent executable", detail)
     if flags & DF_1_NOOPEN:
         detail = "it was linked with -z nodlopen (DF_1_NOOPEN)"
         return Flaw(NOT_LOADABLE, "shared object cannot be dlopen()ed", detail)

@@ -1,0 +1,160 @@
+"""What is known of the process in which a file would be loaded; the parts of a forecast share it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from gdbext.elf.arch import Arch
+from gdbext.elf.file import ElfFile
+from gdbext.elf.notes import read_build_id
+from gdbext.elf.problem import Problem
+from gdbext.linker.definers import Definers
+from gdbext.linker.locate import PATH, Place, Search
+from gdbext.linker.lookup import Lookup
+from gdbext.linker.modules import Linker, Module
+from gdbext.linker.prospect import Prospect, searchlist
+from gdbext.linker.rights import Rights
+from gdbext.linker.rules import Rules
+from gdbext.linker.scopes import GLOBAL, LOCAL, SYMBOLIC, Scope, Scopes
+from gdbext.linker.tables import TableSet
+from gdbext.linker.tls import Room
+from gdbext.linker.tlsmodules import TlsModule
+
+_DT_SYMBOLIC, _DT_FLAGS, _DF_SYMBOLIC = 16, 30, 2
+
+
+@dataclass(frozen=True)
+class Host:
+    """A process, or one that is about to start (`linker` is empty then).
+
+    `release` is N of glibc 2.N, None for musl or where it is not known; `levels` the CPU levels
+    as bits (elf/properties.py), None where they are not known; `how` says by which rule a loaded
+    module was found; `stack` whether the stacks are executable; `tunables` GLIBC_TUNABLES.
+    """
+
+    arch: Arch
+    search: Search
+    linker: Linker
+    tables: TableSet
+    rules: Callable[[Linker, TableSet], Rules]
+    scopes: Scopes | None
+    musl: bool
+    release: Callable[[Linker, TableSet], int | None]
+    rights: Rights
+    levels: int | None
+    room: Callable[[], tuple[Room, tuple[TlsModule, ...]]]
+    how: Callable[[Module], str | None]
+    stack: bool | None
+    tunables: str
+    demangle: Callable[[str], str]
+    starting: bool
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One file in one host, as far as it can be mapped. `lazy`: the mode of dlopen."""
+
+    host: Host
+    prospect: Prospect
+    lazy: bool
+
+    @cached_property
+    def linker(self) -> Linker:
+        """The modules there are and those that would come in."""
+        return self.prospect.everything()
+
+    @cached_property
+    def tables(self) -> TableSet:
+        """Their symbol tables."""
+        files = {a.module.map.address: a.located.file for a in self.prospect.arrivals}
+        old = self.host.tables
+
+        def find(module: Module) -> ElfFile | None:
+            return files.get(module.map.address) or old.find_file(module)
+
+        return TableSet(self.prospect.layers, find, lambda _module: None, dict(old._made))  # noqa: SLF001
+
+    @cached_property
+    def rules(self) -> Rules:
+        return self.host.rules(self.linker, self.tables)
+
+    @cached_property
+    def release(self) -> int | None:
+        return self.host.release(self.linker, self.tables)
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """ld.so's lookup as it would be made for what comes in."""
+        own = Scope(LOCAL, self.prospect.root, searchlist(self.prospect))
+        scopes = [*self._global(), own]
+        preset: dict[int, tuple[Scope, ...]] = {}
+        for arrival in self.prospect.arrivals:
+            module = arrival.module
+            alone = [Scope(SYMBOLIC, module, (module,))] if _symbolic(module) else []
+            preset[module.map.address] = (*alone, *scopes)
+        made = Scopes(self.prospect.layers, self.linker, {}, preset)
+        return Lookup(
+            self.linker, self.tables, made, self.rules, Definers(self.linker, self.tables)
+        )
+
+    def _global(self) -> list[Scope]:
+        scopes, prospect = self.host.scopes, self.prospect
+        if scopes is None or not any(
+            m.namespace == prospect.namespace for m in self.host.linker.modules
+        ):
+            return []  # the opened file's own list is the global one
+        first = self.host.linker.first(prospect.namespace)
+        return [s for s in scopes.of(first) if s.kind == GLOBAL]
+
+    def rule_of(self, module: Module) -> str:
+        """How the file of a module was, or would be, found."""
+        arrival = self.prospect.arrival(module)
+        if arrival is not None:
+            place = arrival.located.place
+            return "by its path" if place.rule == PATH else f"by {place.owner}"
+        return self.host.how(module) or "loaded already"
+
+    def whose(self, module: Module | None) -> list[str]:
+        """Who needs whom, from `module` up to the file that was asked for."""
+        found = []
+        while module is not None:
+            arrival = self.prospect.arrival(module)
+            above = arrival.needed_by if arrival else None
+            if arrival is None or above is None or module is self.prospect.root:
+                break
+            found.append(f"{file_of(module)} is needed by {above.path}")
+            module = above
+        return found
+
+
+def file_of(module: Module) -> str:
+    """A module's file name."""
+    return os.path.basename(module.path) or module.path
+
+
+def identity(module: Module) -> str:
+    """A module's path and build-id."""
+    try:
+        build_id = read_build_id(module.memory, module.image) if module.image else None
+    except Problem:
+        build_id = None
+    return f"{module.path} (build-id {build_id[:16]}…)" if build_id else module.path
+
+
+def tried_words(places: tuple[Place, ...]) -> list[str]:
+    """Where a name was searched for: one line for each rule, its directories in order."""
+    rules: dict[str, list[str]] = {}
+    for place in places:
+        if "/glibc-hwcaps/" not in place.path:
+            rules.setdefault(place.owner, []).append(os.path.dirname(place.path) or "/")
+    return [f"searched by {owner}: {', '.join(found)}" for owner, found in rules.items()]
+
+
+def _symbolic(module: Module) -> bool:
+    image = module.image
+    return image is not None and (
+        image.value(_DT_SYMBOLIC) is not None or bool((image.value(_DT_FLAGS) or 0) & _DF_SYMBOLIC)
+    )
