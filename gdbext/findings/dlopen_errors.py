@@ -87,10 +87,11 @@ _TEXTS = tuple(
         (r"only ET_DYN and ET_EXEC|no loadable segments|no dynamic section", NOT_LOADABLE),
         (r"OS ABI|ABI version|phentsize|load command|padding in e_ident|version", NOT_LOADABLE),
         (r"unexpected (?:PLT )?reloc type|[Uu]nsupported relocation", WRONG_MACHINE),
-        (r"invalid mode|invalid target namespace|not open|[Ii]nvalid (?:library )?handle", WRONG_USE),
-        (r"RTLD_NEXT used|RTLD_SELF used|[Ll]ibrary .* is not already loaded", WRONG_USE),
-        (r"failed to map|cannot map|zero-fill|writable for relocation|segment prot|memory protection"
-         , CANNOT_MAP),
+        (r"invalid mode|invalid target namespace|not open|RTLD_SELF used", WRONG_USE),
+        (r"[Ii]nvalid (?:library )?handle|RTLD_NEXT used", WRONG_USE),
+        (r"[Ll]ibrary .* is not already loaded", WRONG_USE),
+        (r"failed to map|cannot map|zero-fill|writable for relocation", CANNOT_MAP),
+        (r"segment prot|memory protection", CANNOT_MAP),
         (r"cannot (?:allocate|create|extend)|[Oo]ut of memory", NO_MEMORY),
         (r"Exec format error", NOT_ELF),
         (r"cannot open shared object|cannot stat|[Ee]rror loading shared library", MISSING_FILE),
@@ -134,7 +135,7 @@ def musl_object(text: str) -> str:
 
 
 def culprit(recorded: Recorded) -> str:
-    """The file that could not be loaded: a version is missed in one file and required by another."""
+    """The file that could not be loaded: a version is missed in one and required by another."""
     for pattern in (_REQUIRED_BY, _NEEDED_BY):
         match = pattern.search(recorded.text)
         if match:

@@ -1,4 +1,4 @@
-"""What is known of the process in which a file would be loaded; the parts of a forecast share it."""
+"""What is known of the process in which a file would be loaded, and of the file with its needs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Forecast:
         def find(module: Module) -> ElfFile | None:
             return files.get(module.map.address) or old.find_file(module)
 
-        return TableSet(self.prospect.layers, find, lambda _module: None, dict(old._made))  # noqa: SLF001
+        return old.beside(self.prospect.layers, find)
 
     @cached_property
     def rules(self) -> Rules:

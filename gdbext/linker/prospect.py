@@ -66,10 +66,14 @@ class Arrival(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A name for which nothing can be mapped. `located` is the file that has the flaw."""
+    """A name for which nothing can be mapped. `located` is the file that has the flaw.
+
+    `asked`: dlopen itself is asked for it, by `needed_by`, if that is known.
+    """
 
     name: str
     needed_by: Module | None
+    asked: bool
     lost: Lost | None
     located: Located | None
     flaw: Flaw | None
@@ -94,7 +98,7 @@ class Prospect:
 
     def add_root(self, name: str, asker: Module | None, kind: str, program: bool = False) -> None:
         """Map `name` as the first file; `asker` is who calls dlopen."""
-        found = self._get(name, asker, kind, program)
+        found = self._get(name, asker, kind, program, True)
         if found is not None and self.root is None:
             self.root = found
         if found is not None and found not in self.order:
@@ -108,7 +112,7 @@ class Prospect:
             module = self.order[place]
             place += 1
             for name in module.needed or ():
-                target = self._get(name, module, kind, False)
+                target = self._get(name, module, kind, False, False)
                 if target is not None and target.map.address not in seen:
                     seen.add(target.map.address)
                     self.order.append(target)
@@ -155,13 +159,15 @@ class Prospect:
             return self.linker.modules[0]
         return self.arrivals[0].module if self.arrivals else None
 
-    def _get(self, name: str, asker: Module | None, kind: str, program: bool) -> Module | None:
+    def _get(
+        self, name: str, asker: Module | None, kind: str, program: bool, asked: bool
+    ) -> Module | None:
         found = self.known(name)
         if found is not None:
             return found
         lost = self.search.find(name, self.chain(asker))
         if isinstance(lost, Lost):
-            self.failures.append(Failure(name, asker, lost, None, None))
+            self.failures.append(Failure(name, asker, asked, lost, None, None))
             return None
         same = self._same_file(lost.contents)
         if same is not None:
@@ -169,16 +175,16 @@ class Prospect:
             return same
         flaw = self._flaw(lost, program)
         if flaw is not None:
-            self.failures.append(Failure(name, asker, None, lost, flaw))
+            self.failures.append(Failure(name, asker, asked, None, lost, flaw))
             return None
-        return self._arrive(lost, name, asker, kind)
+        return self._arrive(lost, name, None if asked else asker, kind)
 
     def _flaw(self, located: Located, program: bool) -> Flaw | None:
         data = located.contents.data
         flaw = check_segments(data, segments_of(data), program)
         return flaw or (None if program else check_flags(located.file.image))
 
-    def _arrive(self, located: Located, name: str, asker: Module | None, kind: str) -> Module:
+    def _arrive(self, located: Located, name: str, needed_by: Module | None, kind: str) -> Module:
         bias = self.layers.add(located.file)
         own = located.file.image
         dynamic = None if own.dynamic_address is None else own.dynamic_address + bias
@@ -188,8 +194,8 @@ class Prospect:
         module = Module(
             link_map, self.namespace, path, path, kind, image, None, None, self.layers
         )  # fmt: skip
-        self.arrivals.append(Arrival(module, located, name, asker))
-        self.loaders[bias] = asker
+        self.arrivals.append(Arrival(module, located, name, needed_by))
+        self.loaders[bias] = needed_by
         for each in (name, *_names_of(module)):
             self._names.setdefault(each, module)
         return module

@@ -1,0 +1,93 @@
+"""Where a symbol that is undefined might come from: other modules, other files, other names."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+
+from gdbext.elf.hashes import probe
+from gdbext.elf.problem import Problem
+from gdbext.elf.symbols import read_dynamic_symbols
+from gdbext.findings.prospects import Forecast
+from gdbext.linker.locate import Located, Place
+from gdbext.linker.modules import Module
+
+_MOST_FILES = 400
+_MOST_NAMES = 60_000
+_MOST = 3
+
+
+def loaded_definers(forecast: Forecast, name: bytes) -> list[Module]:
+    """The modules that define `name` for others, in whatever scope they are."""
+    found = []
+    by_map = forecast.linker.by_map
+    for address, indices in forecast.lookup.definers.of(name).items():
+        tables = forecast.tables.of(by_map[address])
+        if tables is not None and any(tables.symbols.entry(i).shndx for i in indices):
+            found.append(by_map[address])
+    return found
+
+
+def definers_on_disk(forecast: Forecast, name: bytes) -> list[str]:
+    """Libraries beside the files that come in, and beside the program, that define `name`."""
+    loaded = {m.path for m in forecast.linker.modules}
+    found = []
+    for path in _files(forecast):
+        if path in loaded:
+            continue
+        located = forecast.host.search.look(Place(path, "path", ""))
+        if isinstance(located, Located) and _defines(located, name):
+            found.append(path)
+            if len(found) == _MOST:
+                break
+    return found
+
+
+def _files(forecast: Forecast) -> Iterator[str]:
+    folders = [os.path.dirname(a.module.path) for a in forecast.prospect.arrivals]
+    folders += [os.path.dirname(m.path) for m in forecast.host.linker.modules[:1]]
+    view = forecast.host.search.view
+    left = _MOST_FILES
+    for folder in dict.fromkeys(folders):
+        names = [n for n in view.names(folder) if ".so" in n]
+        yield from (f"{folder}/{name}" for name in names[:left])
+        left -= len(names)
+        if left <= 0:
+            return
+
+
+def _defines(located: Located, name: bytes) -> bool:
+    """By the hash table, so that most files cost two reads."""
+    memory, image = located.file.memory, located.file.image
+    try:
+        indices = probe(memory, image, name)
+        if not indices:
+            return False
+        symbols = read_dynamic_symbols(memory, image)
+        return any(
+            i < symbols.count and symbols.is_named(i, name) and symbols.entry(i).shndx
+            for i in indices
+        )
+    except Problem:
+        return False
+
+
+def closest_names(forecast: Forecast, name: bytes) -> list[tuple[str, Module]]:
+    """Exported names that are almost `name`, with who has them."""
+    text = name.decode("utf-8", "backslashreplace")
+    known: dict[str, Module] = {}
+    for module in forecast.linker.modules:
+        tables = forecast.tables.of(module)
+        try:
+            exports = tables.symbols.exports.values() if tables else ()
+            names = tables.symbols.names(exports).values() if tables else ()
+        except Problem:
+            continue
+        for each in names:
+            # difflib is slow: what can be close has nearly this length and begins or ends so
+            if abs(len(each) - len(text)) <= 3 and (each[:3] == text[:3] or each[-4:] == text[-4:]):
+                known.setdefault(each, module)
+        if len(known) > _MOST_NAMES:
+            break
+    return [(n, known[n]) for n in difflib.get_close_matches(text, known, _MOST, 0.75)]
