@@ -1,0 +1,125 @@
+"""Whether one process could load a file now, and why not: in the order in which ld.so would fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from gdbext.elf.problem import Problem
+from gdbext.elf.soundness import TRUNCATED
+from gdbext.findings.absent import explain_failure
+from gdbext.findings.dlopen_errors import OK, UNKNOWN, Cause
+from gdbext.findings.magics import magic_causes
+from gdbext.findings.missed_versions import missing_versions
+from gdbext.findings.prospects import Forecast, Host, identity
+from gdbext.findings.resources import (
+    cpu_causes,
+    limit_causes,
+    mapping_causes,
+    namespace_limit,
+    tls_causes,
+)
+from gdbext.findings.undefined import undefined_symbols
+from gdbext.linker.modules import DLOPENED, MAIN, NEEDED, PRELOADED, Module
+from gdbext.linker.prospect import Layers, Prospect
+
+_MOST_FURTHER = 3
+
+
+def forecast_open(
+    host: Host,
+    layers: Layers,
+    name: str,
+    asker: Module | None = None,
+    lazy: bool = False,
+    new: bool = False,
+) -> Cause:
+    """What dlopen(name) by `asker` would end in; `new`: dlmopen with LM_ID_NEWLM.
+
+    The cause's kind is OK when it would load.
+    """
+    spaces = len({m.namespace for m in host.linker.modules})
+    namespace = spaces if new else asker.namespace if asker else 0
+    prospect = Prospect(host.search, host.linker, layers, namespace, host.rights.limits is not None)
+    forecast = Forecast(host, prospect, lazy)
+    loaded = prospect.known(name)
+    if loaded is not None:
+        return _loaded(forecast, loaded, name)
+    prospect.add_root(name, asker, DLOPENED)
+    prospect.follow(NEEDED)
+    if prospect.root is not None and not prospect.arrivals and not prospect.failures:
+        return _loaded(forecast, prospect.root, name)
+    limits = namespace_limit(forecast, spaces) if new else iter(())
+    return _first(forecast, chain(limits, _causes(forecast), magic_causes(forecast)))
+
+
+def forecast_start(host: Host, layers: Layers, program: str, preloads: list[str]) -> Cause:
+    """What the start of a program would end in."""
+    prospect = Prospect(host.search, host.linker, layers, 0, True)
+    prospect.add_root(program, None, MAIN, program=True)
+    if prospect.root is not None:
+        for name in preloads:
+            before = len(prospect.failures)
+            prospect.add_root(name, prospect.root, PRELOADED)
+            del prospect.failures[before:]  # ld.so warns of these and goes on
+    prospect.follow(NEEDED)
+    forecast = Forecast(host, prospect, True)
+    return _first(forecast, _causes(forecast))
+
+
+def _causes(forecast: Forecast) -> Iterator[Cause]:
+    """Every cause, in ld.so's order: mapping, versions, the CPU, relocations."""
+    prospect = forecast.prospect
+    yield from limit_causes(forecast)
+    if prospect.arrivals:
+        yield from mapping_causes(forecast, prospect.arrivals[0])
+    for failure in prospect.failures:
+        yield explain_failure(forecast, failure)
+    for arrival in prospect.arrivals[1:]:
+        yield from mapping_causes(forecast, arrival)
+    yield from missing_versions(forecast)
+    yield from cpu_causes(forecast)
+    if prospect.failures:
+        return  # what is missing would define symbols too
+    yield from undefined_symbols(forecast)
+    yield from tls_causes(forecast)
+
+
+def _first(forecast: Forecast, causes: Iterator[Cause]) -> Cause:
+    found: list[Cause] = []
+    try:
+        for cause in causes:
+            found.append(cause)
+            if len(found) > _MOST_FURTHER or cause.kind == TRUNCATED:
+                break
+    except Problem as problem:
+        found.append(Cause(UNKNOWN, f"not all could be looked at: {problem}", (), ""))
+    certain = [cause for cause in found if cause.kind != UNKNOWN] or found
+    if not certain:
+        return _would_load(forecast)
+    first = certain[0]
+    further = tuple(f"further: {cause.message}" for cause in found if cause is not first)
+    return first._replace(evidence=first.evidence + further)
+
+
+def _loaded(forecast: Forecast, module: Module, name: str) -> Cause:
+    where = identity(module)
+    text = f"{name} is loaded already: dlopen gives a handle of it and loads nothing"
+    return Cause(OK, text, (f"it is {where}, {forecast.rule_of(module)}",), "")
+
+
+def _would_load(forecast: Forecast) -> Cause:
+    prospect = forecast.prospect
+    root = prospect.root
+    if root is None:
+        return Cause(UNKNOWN, "nothing is known of it", (), "")
+    others = [a for a in prospect.arrivals if a.module is not root]
+    evidence = [f"{identity(root)}, found {forecast.rule_of(root)}"]
+    evidence += [f"it brings {a.module.path}, found {forecast.rule_of(a.module)}" for a in others]
+    if forecast.host.starting:
+        return Cause(
+            OK, f"{root.path} would start: all that it needs is there", tuple(evidence), ""
+        )
+    mode = "RTLD_LAZY" if forecast.lazy else "RTLD_NOW"
+    text = f"{root.path} would load with {mode}: files, versions and symbols are all there"
+    return Cause(OK, text, tuple(evidence), "")
