@@ -1,17 +1,18 @@
-"""Whether one process could load a file now, and why not: in the order in which ld.so would fail."""
+"""Whether one process could load a file now, and why not, in the order in which ld.so fails."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import TRUNCATED
 from gdbext.findings.absent import explain_failure
-from gdbext.findings.dlopen_errors import OK, UNKNOWN, Cause
+from gdbext.findings.dlopen_errors import MISSING_FILE, OK, UNKNOWN, WRONG_LIBC, Cause
 from gdbext.findings.magics import magic_causes
 from gdbext.findings.missed_versions import missing_versions
-from gdbext.findings.prospects import Forecast, Host, identity
+from gdbext.findings.prospects import Forecast, Host, file_of, identity
 from gdbext.findings.resources import (
     cpu_causes,
     limit_causes,
@@ -20,8 +21,8 @@ from gdbext.findings.resources import (
     tls_causes,
 )
 from gdbext.findings.undefined import undefined_symbols
-from gdbext.linker.modules import DLOPENED, MAIN, NEEDED, PRELOADED, Module
-from gdbext.linker.prospect import Layers, Prospect
+from gdbext.linker.modules import DLOPENED, LINKER, MAIN, NEEDED, PRELOADED, Module
+from gdbext.linker.prospect import Layers, Prospect, interpreter_of
 
 _MOST_FURTHER = 3
 
@@ -31,7 +32,7 @@ def forecast_open(
     layers: Layers,
     name: str,
     asker: Module | None = None,
-    lazy: bool = False,
+    lazy: bool | None = None,
     new: bool = False,
 ) -> Cause:
     """What dlopen(name) by `asker` would end in; `new`: dlmopen with LM_ID_NEWLM.
@@ -41,7 +42,7 @@ def forecast_open(
     spaces = len({m.namespace for m in host.linker.modules})
     namespace = spaces if new else asker.namespace if asker else 0
     prospect = Prospect(host.search, host.linker, layers, namespace, host.rights.limits is not None)
-    forecast = Forecast(host, prospect, lazy)
+    forecast = Forecast(host, prospect, host.lazy if lazy is None else lazy)
     loaded = prospect.known(name)
     if loaded is not None:
         return _loaded(forecast, loaded, name)
@@ -49,22 +50,48 @@ def forecast_open(
     prospect.follow(NEEDED)
     if prospect.root is not None and not prospect.arrivals and not prospect.failures:
         return _loaded(forecast, prospect.root, name)
-    limits = namespace_limit(forecast, spaces) if new else iter(())
+    limits = namespace_limit(spaces) if new else iter(())
     return _first(forecast, chain(limits, _causes(forecast), magic_causes(forecast)))
 
 
-def forecast_start(host: Host, layers: Layers, program: str, preloads: list[str]) -> Cause:
+def forecast_start(host: Host, layers: Layers, program: str, preloads: Sequence[str]) -> Cause:
     """What the start of a program would end in."""
     prospect = Prospect(host.search, host.linker, layers, 0, True)
     prospect.add_root(program, None, MAIN, program=True)
-    if prospect.root is not None:
+    root = prospect.root
+    if root is not None:
+        wrong = _no_interpreter(host, root)
+        if wrong is not None:
+            return wrong
+        interpreter = interpreter_of(root.memory, root.image)
+        if interpreter is None:
+            text = f"{program} has no dynamic linker (PT_INTERP): it is static, and loads nothing"
+            return Cause(OK, text, (), "")
+        prospect.add_aside(interpreter, LINKER)
         for name in preloads:
             before = len(prospect.failures)
-            prospect.add_root(name, prospect.root, PRELOADED)
+            prospect.add_root(name, root, PRELOADED)
             del prospect.failures[before:]  # ld.so warns of these and goes on
     prospect.follow(NEEDED)
-    forecast = Forecast(host, prospect, True)
+    forecast = Forecast(host, prospect, host.lazy)
     return _first(forecast, _causes(forecast))
+
+
+def _no_interpreter(host: Host, program: Module) -> Cause | None:
+    """The kernel's "No such file or directory" for a program that is there."""
+    interpreter = interpreter_of(program.memory, program.image)
+    if interpreter is None or host.search.view.exists(interpreter):
+        return None
+    musl = "ld-musl" in interpreter
+    known = musl or os.path.basename(interpreter).startswith("ld-linux")
+    return Cause(
+        WRONG_LIBC if known else MISSING_FILE,
+        f"{program.path} asks for the dynamic linker {interpreter}, which does not exist",
+        ("the kernel answers ENOENT, and shells say that the program itself is not there",
+         f"PT_INTERP of {identity(program)} is {interpreter}"),
+        f"Install {'musl' if musl else 'the C library that it was built for'}, or use a build of "
+        f"{file_of(program)} for this system.",
+    )  # fmt: skip
 
 
 def _causes(forecast: Forecast) -> Iterator[Cause]:

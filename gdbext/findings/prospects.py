@@ -32,7 +32,8 @@ class Host:
 
     `release` is N of glibc 2.N, None for musl or where it is not known; `levels` the CPU levels
     as bits (elf/properties.py), None where they are not known; `how` says by which rule a loaded
-    module was found; `stack` whether the stacks are executable; `tunables` GLIBC_TUNABLES.
+    module was found; `stack` whether the stacks are executable; `tunables` GLIBC_TUNABLES,
+    `lazy` the mode of binding where nothing else is asked for.
     """
 
     arch: Arch
@@ -51,6 +52,7 @@ class Host:
     tunables: str
     demangle: Callable[[str], str]
     starting: bool
+    lazy: bool
 
 
 @dataclass(frozen=True)

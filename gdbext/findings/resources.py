@@ -39,7 +39,7 @@ _NO_DLOPEN_STACK = 41  # NEWS of 2.41: dlopen no longer makes stacks executable
 _MIB = 1 << 20
 
 
-def namespace_limit(forecast: Forecast, namespaces: int) -> Iterator[Cause]:
+def namespace_limit(namespaces: int) -> Iterator[Cause]:
     """Whether dlmopen could make one more namespace."""
     if namespaces >= _NAMESPACES:
         yield Cause(

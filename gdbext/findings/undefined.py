@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gdbext.elf.arch import COPY as COPY_KIND
 from gdbext.elf.arch import JUMP_SLOT
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.relocations import Relocation, read_relocations
@@ -19,7 +20,7 @@ from gdbext.findings.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_LIBC,
 from gdbext.findings.namesakes import closest_names, definers_on_disk, loaded_definers
 from gdbext.findings.prospects import Forecast, file_of
 from gdbext.linker.loading import linked_now
-from gdbext.linker.matching import DATA, PLT
+from gdbext.linker.matching import COPY, DATA, PLT
 from gdbext.linker.modules import Module
 from gdbext.linker.slotkinds import PLT_KINDS
 
@@ -61,7 +62,7 @@ def _undefined_in(forecast: Forecast, module: Module) -> Iterator[Undefined]:
     for row in read_relocations(module.memory, image):
         kind = kinds.get(row.type)
         if row.symbol and kind is not None and not (deferred and _waits(row, kind)):
-            asked.setdefault((row.symbol, PLT if kind in PLT_KINDS else DATA), kind)
+            asked.setdefault((row.symbol, _type_class(kind)), kind)
     lookup = forecast.lookup
     symbols = tables.symbols
     lookup.definers.prepare(symbols.raw_name(n) for n, _ in asked if n < symbols.count)
@@ -70,6 +71,11 @@ def _undefined_in(forecast: Forecast, module: Module) -> Iterator[Undefined]:
         if resolve(number, type_class) is None and symbols.entry(number).binding != STB_WEAK:
             version = tables.versions.of(number)
             yield Undefined(module, number, symbols.raw_name(number), version, kind)
+
+
+def _type_class(kind: str) -> int:
+    """What kind of definition a relocation wants (glibc, elf_machine_type_class)."""
+    return PLT if kind in PLT_KINDS else COPY if kind == COPY_KIND else DATA
 
 
 def _waits(row: Relocation, kind: str) -> bool:

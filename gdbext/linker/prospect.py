@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gdbext.elf.file import ElfFile, FileMemory
-from gdbext.elf.image import Image
+from gdbext.elf.core import decode_path
+from gdbext.elf.image import PT_INTERP, Image
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import Memory
+from gdbext.elf.reader import Memory, read_string
 from gdbext.elf.soundness import Flaw, check_flags, check_segments, segments_of
 from gdbext.linker.fileview import Contents
 from gdbext.linker.linkmaps import LinkMap
-from gdbext.linker.locate import Located, Lost, Place, Search
+from gdbext.linker.locate import Located, Lost, Search
 from gdbext.linker.modules import LINKER, Linker, Module
 from gdbext.linker.private import read_names
 from gdbext.linker.scopes import real
@@ -104,6 +105,10 @@ class Prospect:
         if found is not None and found not in self.order:
             self.order.append(found)
 
+    def add_aside(self, name: str, kind: str) -> None:
+        """Map a file that is in no searchlist by itself: the dynamic linker of a program."""
+        self._get(name, self.root, kind, False, True)
+
     def follow(self, kind: str) -> None:
         """Map what is needed, and what that needs."""
         place = 0
@@ -131,7 +136,8 @@ class Prospect:
                         self._names[each] = module
         found = self._names.get(name)
         if found is None and self.search.musl and _RESERVED.match(name):
-            return next((m for m in self.linker.modules if m.kind == LINKER), None)
+            arrivals = (a.module for a in self.arrivals)
+            return next((m for m in (*self.linker.modules, *arrivals) if m.kind == LINKER), None)
         return found
 
     def arrival(self, module: Module) -> Arrival | None:
@@ -225,11 +231,17 @@ def _names_of(module: Module) -> Sequence[str]:
     return [n for n in names if n]
 
 
+def interpreter_of(memory: Memory, image: Image | None) -> str | None:
+    """The dynamic linker that a program names in PT_INTERP."""
+    segment = image.segment(PT_INTERP) if image else None
+    if image is None or segment is None:
+        return None
+    try:
+        return decode_path(read_string(memory, image.bias + segment.vaddr))
+    except Unreadable:
+        return None
+
+
 def searchlist(prospect: Prospect) -> tuple[Module, ...]:
     """What a lookup in the opened file's own scope goes through: it and its needs, in order."""
     return tuple(real(prospect.linker, m) for m in prospect.order)
-
-
-def place_words(place: Place) -> str:
-    """`found by RUNPATH of …`, for people."""
-    return "by its path" if place.rule == "path" else f"by {place.owner}"
