@@ -12,7 +12,7 @@ from gdbext.findings.absent import explain_failure
 from gdbext.findings.dlopen_errors import MISSING_FILE, OK, UNKNOWN, WRONG_LIBC, Cause
 from gdbext.findings.magics import magic_causes
 from gdbext.findings.missed_versions import missing_versions
-from gdbext.findings.prospects import Forecast, Host, file_of, identity
+from gdbext.findings.prospects import Forecast, file_of, identity
 from gdbext.findings.resources import (
     cpu_causes,
     limit_causes,
@@ -21,6 +21,7 @@ from gdbext.findings.resources import (
     tls_causes,
 )
 from gdbext.findings.undefined import undefined_symbols
+from gdbext.linker.host import Host
 from gdbext.linker.modules import DLOPENED, LINKER, MAIN, NEEDED, PRELOADED, Module
 from gdbext.linker.prospect import Layers, Prospect, interpreter_of
 

@@ -11,7 +11,8 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import read_dynamic_symbols
 from gdbext.findings.prospects import Forecast
 from gdbext.linker.locate import Located, Place
-from gdbext.linker.modules import Module
+from gdbext.linker.modules import DLOPENED, MAIN, Module
+from gdbext.linker.needed import read_needed
 
 _MOST_FILES = 400
 _MOST_NAMES = 60_000
@@ -91,3 +92,29 @@ def closest_names(forecast: Forecast, name: bytes) -> list[tuple[str, Module]]:
         if len(known) > _MOST_NAMES:
             break
     return [(n, known[n]) for n in difflib.get_close_matches(text, known, _MOST, 0.75)]
+
+
+def needing_on_disk(forecast: Forecast, name: str) -> list[str]:
+    """Libraries beside what is loaded whose DT_NEEDED has `name`."""
+    view, search = forecast.host.search.view, forecast.host.search
+    modules = forecast.host.linker.modules
+    own = [m.path for m in modules if m.kind in (MAIN, DLOPENED) and m.path.startswith("/")]
+    loaded = {m.path for m in modules}
+    found: list[str] = []
+    left = _MOST_FILES
+    for folder in dict.fromkeys(os.path.dirname(path) for path in own):
+        for each in [n for n in view.names(folder) if ".so" in n][:left]:
+            left -= 1
+            path = f"{folder}/{each}"
+            located = search.look(Place(path, "path", "")) if path not in loaded else None
+            if not isinstance(located, Located):
+                continue
+            try:
+                needed = read_needed(located.file.memory, located.file.image)[1]
+            except Problem:
+                continue  # damaged
+            if name in (needed or ()):
+                found.append(path)
+                if len(found) == _MOST:
+                    return found
+    return found

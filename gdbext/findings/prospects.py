@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from gdbext.elf.arch import Arch
 from gdbext.elf.file import ElfFile
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem
 from gdbext.linker.definers import Definers
-from gdbext.linker.locate import PATH, Place, Search
+from gdbext.linker.host import Host
+from gdbext.linker.locate import PATH, Place
 from gdbext.linker.lookup import Lookup
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.prospect import Prospect, searchlist
-from gdbext.linker.rights import Rights
 from gdbext.linker.rules import Rules
 from gdbext.linker.scopes import GLOBAL, LOCAL, SYMBOLIC, Scope, Scopes
 from gdbext.linker.tables import TableSet
-from gdbext.linker.tls import Room
-from gdbext.linker.tlsmodules import TlsModule
 
 _DT_SYMBOLIC, _DT_FLAGS, _DF_SYMBOLIC = 16, 30, 2
-
-
-@dataclass(frozen=True)
-class Host:
-    """A process, or one that is about to start (`linker` is empty then).
-
-    `release` is N of glibc 2.N, None for musl or where it is not known; `levels` the CPU levels
-    as bits (elf/properties.py), None where they are not known; `how` says by which rule a loaded
-    module was found; `stack` whether the stacks are executable; `tunables` GLIBC_TUNABLES,
-    `lazy` the mode of binding where nothing else is asked for.
-    """
-
-    arch: Arch
-    search: Search
-    linker: Linker
-    tables: TableSet
-    rules: Callable[[Linker, TableSet], Rules]
-    scopes: Scopes | None
-    musl: bool
-    release: Callable[[Linker, TableSet], int | None]
-    rights: Rights
-    levels: int | None
-    room: Callable[[], tuple[Room, tuple[TlsModule, ...]]]
-    how: Callable[[Module], str | None]
-    stack: bool | None
-    tunables: str
-    demangle: Callable[[str], str]
-    starting: bool
-    lazy: bool
 
 
 @dataclass(frozen=True)

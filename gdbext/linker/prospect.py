@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from gdbext.elf.file import ElfFile, FileMemory
 from gdbext.elf.core import decode_path
+from gdbext.elf.file import ElfFile, FileMemory
 from gdbext.elf.image import PT_INTERP, Image
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory, read_string
