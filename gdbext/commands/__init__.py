@@ -12,6 +12,7 @@ from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.tls import PlugTls
 from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
+from gdbext.commands.why import PlugWhy
 
 COMMANDS = (
     PlugLinks,
@@ -23,6 +24,7 @@ COMMANDS = (
     PlugNeeded,
     PlugInit,
     PlugTls,
+    PlugWhy,
     PlugWatch,
 )
 

@@ -31,8 +31,8 @@ from gdbext.linker.prospect import Layers, Prospect
 _SYMBOL = re.compile(r"undefined symbol: (\S+?)(?:, version (\S+?))?(?:\s|$)")
 _MUSL_SYMBOL = re.compile(r"Symbol not found: (\S+)")
 _WORDS = {
-    WRONG_USE: "Check the arguments of the call: the mode needs RTLD_LAZY or RTLD_NOW, and a handle "
-    "is what dlopen gave and dlclose did not take.",
+    WRONG_USE: "Check the arguments of the call: the mode needs RTLD_LAZY or RTLD_NOW, and a "
+    "handle is what dlopen gave and dlclose did not take.",
 }
 
 
@@ -174,6 +174,6 @@ def crashed_constructor(module: Module, function: str, signal: str, thread: int)
         f"{module.path} was mapped, and its constructor {function} got {signal}",
         (f"thread {thread} is in {function}, which the dynamic linker called",
          "plug-init shows the constructors that have run and those that have not"),
-        f"Debug {function} like any crash: bt, plug-regs; what it needs may not be initialized yet.",
+        f"Debug {function} like any crash (bt, plug-regs); what it uses may not be initialized.",
     )  # fmt: skip
     return Diagnosis(module.path, cause, None)

@@ -55,8 +55,10 @@ def forecast_open(
     return _first(forecast, chain(limits, _causes(forecast), magic_causes(forecast)))
 
 
-def forecast_start(host: Host, layers: Layers, program: str, preloads: Sequence[str]) -> Cause:
-    """What the start of a program would end in."""
+def forecast_start(
+    host: Host, layers: Layers, program: str, preloads: Sequence[str], opened: str | None = None
+) -> Cause:
+    """What the start of a program would end in; with `opened`, its first dlopen of that."""
     prospect = Prospect(host.search, host.linker, layers, 0, True)
     prospect.add_root(program, None, MAIN, program=True)
     root = prospect.root
@@ -73,9 +75,15 @@ def forecast_start(host: Host, layers: Layers, program: str, preloads: Sequence[
             before = len(prospect.failures)
             prospect.add_root(name, root, PRELOADED)
             del prospect.failures[before:]  # ld.so warns of these and goes on
+        if opened is not None:
+            prospect.add_root(opened, root, DLOPENED)
     prospect.follow(NEEDED)
     forecast = Forecast(host, prospect, host.lazy)
-    return _first(forecast, _causes(forecast))
+    cause = _first(forecast, _causes(forecast))
+    if opened is not None and cause.kind == OK:
+        text = f"{opened} would load into {program} after its start"
+        return cause._replace(message=text)
+    return cause
 
 
 def _no_interpreter(host: Host, program: Module) -> Cause | None:

@@ -1,8 +1,9 @@
-"""A process in which a file would be loaded, or a program that is about to start, for a forecast."""
+"""A process in which a file would be loaded, or a program that is about to start."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
@@ -125,10 +126,8 @@ def host_of_program(
     environment = around.environment or {}
     data: FileData | None = None
     if interpreter is not None:
-        try:
+        with suppress(Problem):  # that it is missing is said when the program is looked at
             data = around.view.open(interpreter).data
-        except Problem:
-            pass  # that it is missing is said when the program is looked at
     text = environment.get("LD_LIBRARY_PATH", "")
     directories = tuple(_expanded(text, program))
     search = _search(arch, around, directories, musl, data)
