@@ -150,7 +150,8 @@ def _start(args: argparse.Namespace) -> WhyFacts:
     if vars(args)["from"] or args.new:
         raise Problem("-from and -new need a process")
     start = program_start()
-    cause = forecast_start(start.host, start.layers, start.program, start.preloads, args.path)
+    lazy = bool(args.lazy) if args.path or args.lazy else None
+    cause = forecast_start(start.host, start.layers, start.program, start.preloads, args.path, lazy)
     note = "no process: this is what the next start of the program would find"
     return WhyFacts(Diagnosis(args.path or start.program, cause, None), (), (note,))
 

@@ -237,6 +237,8 @@ def _foreign(forecast: Forecast, failure: Failure, where: str, evidence: list[st
                 "work in one process.",
             )
         remedy = f"Open {real} instead: {base} is for linking alone."
+    elif foreign.what.startswith("a text"):
+        remedy = f"Give the path of a shared library (ELF): {base} is none."
     elif "static library" in foreign.what:
         remedy = "Link a shared library (.so) from it: only the linker can use an archive."
     return Cause(NOT_ELF, message, tuple(evidence), remedy)

@@ -56,7 +56,12 @@ def forecast_open(
 
 
 def forecast_start(
-    host: Host, layers: Layers, program: str, preloads: Sequence[str], opened: str | None = None
+    host: Host,
+    layers: Layers,
+    program: str,
+    preloads: Sequence[str],
+    opened: str | None = None,
+    lazy: bool | None = None,
 ) -> Cause:
     """What the start of a program would end in; with `opened`, its first dlopen of that."""
     prospect = Prospect(host.search, host.linker, layers, 0, True)
@@ -78,7 +83,7 @@ def forecast_start(
         if opened is not None:
             prospect.add_root(opened, root, DLOPENED)
     prospect.follow(NEEDED)
-    forecast = Forecast(host, prospect, host.lazy)
+    forecast = Forecast(host, prospect, host.lazy if lazy is None else lazy)
     cause = _first(forecast, _causes(forecast))
     if opened is not None and cause.kind == OK:
         text = f"{opened} would load into {program} after its start"
@@ -144,6 +149,14 @@ def _loaded(forecast: Forecast, module: Module, name: str) -> Cause:
     return Cause(OK, text, (f"it is {where}, {forecast.rule_of(module)}",), "")
 
 
+def _brought(forecast: Forecast, modules: list[Module]) -> list[str]:
+    """What else would come in, by the rule that finds it."""
+    rules: dict[str, list[str]] = {}
+    for module in modules:
+        rules.setdefault(forecast.rule_of(module), []).append(file_of(module))
+    return [f"with it come, found {rule}: {', '.join(names)}" for rule, names in rules.items()]
+
+
 def _would_load(forecast: Forecast) -> Cause:
     prospect = forecast.prospect
     root = prospect.root
@@ -151,7 +164,7 @@ def _would_load(forecast: Forecast) -> Cause:
         return Cause(UNKNOWN, "nothing is known of it", (), "")
     others = [a for a in prospect.arrivals if a.module is not root]
     evidence = [f"{identity(root)}, found {forecast.rule_of(root)}"]
-    evidence += [f"it brings {a.module.path}, found {forecast.rule_of(a.module)}" for a in others]
+    evidence += _brought(forecast, [a.module for a in others])
     if forecast.host.starting:
         return Cause(
             OK, f"{root.path} would start: all that it needs is there", tuple(evidence), ""

@@ -117,7 +117,7 @@ def tried_words(places: tuple[Place, ...]) -> list[str]:
     """Where a name was searched for: one line for each rule, its directories in order."""
     rules: dict[str, list[str]] = {}
     for place in places:
-        if "/glibc-hwcaps/" not in place.path:
+        if "/glibc-hwcaps/" not in place.path and place.rule != PATH:
             rules.setdefault(place.owner, []).append(os.path.dirname(place.path) or "/")
     return [f"searched by {owner}: {', '.join(found)}" for owner, found in rules.items()]
 

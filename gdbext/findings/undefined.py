@@ -25,6 +25,7 @@ from gdbext.linker.modules import Module
 from gdbext.linker.slotkinds import PLT_KINDS
 
 _MOST = 5  # symbols that are told of one by one
+_PLUGIN = 10  # so many unknown names come from a host program rather than from a library
 _LINK = "Link {} with the library that defines it (-l), so that it is in its DT_NEEDED."
 
 
@@ -90,16 +91,29 @@ def _symbol_cause(forecast: Forecast, module: Module, rows: list[Undefined]) -> 
         message += f" (and {len(rows) - 1} more)"
     evidence = list(forecast.whose(module))
     remedy = ""
+    nowhere: list[str] = []
     for row, name in zip(rows[:_MOST], plain):
         found, fix = _who_has_it(forecast, row, name)
         evidence += found
         remedy = remedy or fix
+        nowhere += [] if found else [name]
+    if nowhere:
+        base = file_of(module)
+        evidence.append(f"no loaded module and no library beside {base} defines "
+                        + ", ".join(nowhere))  # fmt: skip
     if len(rows) > _MOST:
-        evidence.append(f"{len(rows) - _MOST} more symbols are undefined: "
-                        + ", ".join(plain[_MOST : 2 * _MOST]))  # fmt: skip
+        evidence.append("further ones: " + ", ".join(plain[_MOST : 2 * _MOST]))
+    if len(rows) >= _PLUGIN and len(nowhere) == _MOST:
+        remedy = (
+            f"{file_of(module)} takes many names from elsewhere: it is probably a plugin of "
+            "another program, which exports them (-rdynamic)."
+        )
     if not forecast.lazy and all(row.kind == JUMP_SLOT for row in rows):
-        evidence.append("they are functions: with RTLD_LAZY it would load, and the first call of "
-                        "one would end the program")  # fmt: skip
+        one = len(rows) == 1
+        evidence.append(
+            f"{'it is a function' if one else 'they are functions'}: with RTLD_LAZY the library "
+            f"would load, and the first call of {'it' if one else 'one'} would end the program"
+        )
     if forecast.host.musl and _of_glibc(module):
         return Cause(
             WRONG_LIBC,
@@ -157,7 +171,7 @@ def _who_has_it(forecast: Forecast, row: Undefined, name: str) -> tuple[list[str
     if near:
         texts = [f"{text} (in {file_of(module)})" for text, module in near]
         return [f"no {name} anywhere near; similar names: {', '.join(texts)}"], ""
-    return [f"no loaded module and no library beside {base} defines {name}"], ""
+    return [], ""
 
 
 def _expected_file(module: Module, version: str) -> str | None:

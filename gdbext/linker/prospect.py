@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
-from gdbext.elf.file import ElfFile, FileMemory
+from gdbext.elf.file import ElfFile
 from gdbext.elf.image import PT_INTERP, Image
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import Memory, read_string
+from gdbext.elf.reader import PAGE, Memory, read_string
 from gdbext.elf.soundness import Flaw, check_flags, check_segments, segments_of
 from gdbext.linker.fileview import Contents
 from gdbext.linker.linkmaps import LinkMap
@@ -38,23 +38,35 @@ class Layers:
 
     def __init__(self, process: Memory | None) -> None:
         self._process = process
-        self._files: list[FileMemory] = []
+        self._files: list[ElfFile] = []
 
     def add(self, file: ElfFile) -> int:
         """The load bias of a file that is put beside the others."""
         if any(s.vaddr + s.memsz > _ROOM for s in file.image.loads):
             raise Problem(f"the segments of {file.path} are at absurd addresses")
-        self._files.append(file.memory)
+        self._files.append(file)
         return _FIRST + (len(self._files) - 1) * _ROOM
 
     def read(self, address: int, size: int) -> bytes:
         if address >= _FIRST:
             number, at = divmod(address - _FIRST, _ROOM)
             if number < len(self._files):
-                return self._files[number].read(at, size)
+                return _read_pages(self._files[number], at, size)
         elif self._process is not None:
             return self._process.read(address, size)
         raise Unreadable(address, size)
+
+
+def _read_pages(file: ElfFile, address: int, size: int) -> bytes:
+    """Bytes as they would be mapped: a segment goes on to the end of its last page."""
+    try:
+        return file.memory.read(address, size)
+    except Unreadable:
+        for segment in file.image.loads:
+            end = segment.vaddr + segment.memsz
+            if segment.vaddr <= address < end and address + size <= -(-end // PAGE) * PAGE:
+                return file.memory.read(address, end - address) + bytes(address + size - end)
+        raise
 
 
 class Arrival(NamedTuple):
@@ -188,7 +200,8 @@ class Prospect:
     def _flaw(self, located: Located, program: bool) -> Flaw | None:
         data = located.contents.data
         flaw = check_segments(data, segments_of(data), program)
-        return flaw or (None if program else check_flags(located.file.image))
+        # musl loads what was linked with -z nodlopen, and programs as well
+        return flaw or (None if program or self.search.musl else check_flags(located.file.image))
 
     def _arrive(self, located: Located, name: str, needed_by: Module | None, kind: str) -> Module:
         bias = self.layers.add(located.file)

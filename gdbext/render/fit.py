@@ -22,7 +22,8 @@ def wrapped(head: str, text: str, width: int) -> Iterator[str]:
     room = max(width - len(head), _NARROWEST)
     while len(text) > room:
         cut = text.rfind(" ", room // 2, room + 1)
-        cut = cut if cut > 0 else room
+        if cut < 0:  # a long path: behind one of its slashes
+            cut = text.rfind("/", room // 2, room) + 1 or room
         yield head + text[:cut].rstrip()
         head, text = " " * len(head), text[cut:].lstrip()
     yield head + text
