@@ -20,7 +20,7 @@ def _put(offset: int, form: str, value: int) -> Change:
     return change
 
 
-def segments(data: bytes) -> list[int]:
+def segments(data: bytes | bytearray) -> list[int]:
     """The file offsets of the program headers."""
     (start,), (count,) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<H", data, 56)
     return [start + 56 * number for number in range(count)]
@@ -42,7 +42,7 @@ def _no_loads(data: bytearray) -> bytes:
 
 def _badly_aligned(data: bytearray) -> bytes:
     at = next(at for at in segments(data) if struct.unpack_from("<I", data, at)[0] == _PT_LOAD)
-    struct.pack_into("<Q", data, at + 48, 16)
+    struct.pack_into("<Q", data, at + 48, 3)
     return bytes(data)
 
 
@@ -61,11 +61,11 @@ def relr(data: bytearray) -> bytes:
     return bytes(data)
 
 
-def cut(data: bytes) -> bytes:
+def cut(data: bytearray) -> bytes:
     """Without the page of its last segment, which ld.so writes to."""
     loads = [at for at in segments(data) if struct.unpack_from("<I", data, at)[0] == _PT_LOAD]
     offset = struct.unpack_from("<Q", data, loads[-1] + 8)[0]
-    return data[: offset // 4096 * 4096]
+    return bytes(data[: offset // 4096 * 4096])
 
 
 # What each file is, and its class; on musl some load, or fail in another way.

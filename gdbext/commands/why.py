@@ -189,6 +189,7 @@ def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
     from gdbext.elf.problem import Problem
     from gdbext.findings.failures import explain_recorded
     from gdbext.inferior.loading import process_host
+    from gdbext.linker.remains import freed_names
 
     notes = _notes(inferior, linker)
     crashed = constructor_crash(inferior, linker) or lost_page(inferior, linker)
@@ -200,4 +201,5 @@ def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
     if not found:
         raise Problem(f"{_NONE} ({reason})" if reason else _NONE)
     host, layers = process_host(inferior, linker)
-    return WhyFacts(explain_recorded(host, layers, found[0]), tuple(found[1:]), notes)
+    gone = freed_names(inferior, linker, inferior.tables)
+    return WhyFacts(explain_recorded(host, layers, found[0], gone), tuple(found[1:]), notes)

@@ -87,7 +87,7 @@ _TEXTS = tuple(
         (r"only ET_DYN and ET_EXEC|no loadable segments|no dynamic section", NOT_LOADABLE),
         (r"OS ABI|ABI version|phentsize|load command|padding in e_ident|version", NOT_LOADABLE),
         (r"unexpected (?:PLT )?reloc type|[Uu]nsupported relocation", WRONG_MACHINE),
-        (r"invalid mode|invalid target namespace|not open|RTLD_SELF used", WRONG_USE),
+        (r"invalid mode|invalid target namespace|object not open|RTLD_SELF used", WRONG_USE),
         (r"[Ii]nvalid (?:library )?handle|RTLD_NEXT used", WRONG_USE),
         (r"[Ll]ibrary .* is not already loaded", WRONG_USE),
         (r"failed to map|cannot map|zero-fill|writable for relocation", CANNOT_MAP),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from gdbext.findings.dlopen_errors import (
     ABI_MISMATCH,
@@ -43,8 +44,14 @@ def of_event(path: str, message: str, code: int, caller: str | None) -> Recorded
     return Recorded(path or musl_object(message), message, code, source, None, None)
 
 
-def explain_recorded(host: Host, layers: Layers, recorded: Recorded) -> Diagnosis:
-    """Why it failed. What ld.so said decides; the files tell the rest."""
+def explain_recorded(
+    host: Host, layers: Layers, recorded: Recorded, gone: Sequence[str] = ()
+) -> Diagnosis:
+    """Why it failed. What ld.so said decides; the files tell the rest.
+
+    `gone`: names of libraries that were mapped and are no more, which is what a dlopen leaves
+    behind that failed at what its library needs.
+    """
     kind = classify(recorded.text, recorded.code)
     words = f"the dynamic linker said: {_message(recorded)}"
     by_dlsym = _failed_dlsym(host, layers, recorded, kind)
@@ -55,10 +62,8 @@ def explain_recorded(host: Host, layers: Layers, recorded: Recorded) -> Diagnosi
         cause = Cause(kind, recorded.text, (), _WORDS.get(kind, ""))
         return _diagnosis(recorded, cause, words)
     now = forecast_open(host, layers, path, None)
-    if now.kind == MISSING_FILE and kind == MISSING_FILE:
-        needy = needing_on_disk(_bare(host, layers), path) if "/" not in path else []
-        if needy:
-            now = _needed(now, path, needy)
+    if now.kind == kind == MISSING_FILE and "/" not in path:
+        now = _of_whom(host, layers, path, gone) or now
     if now.kind in (OK, ABI_MISMATCH):
         evidence = (
             f"now {path} would load: what was wrong is not so any more, or it was opened in "
@@ -118,12 +123,22 @@ def _bare(host: Host, layers: Layers) -> Forecast:
     return Forecast(host, Prospect(host.search, host.linker, layers, 0, True), host.lazy)
 
 
-def _needed(cause: Cause, name: str, needy: list[str]) -> Cause:
-    message = f"{name}, which {needy[0]} needs, is in no directory that is searched for it"
-    told = tuple(f"{path} needs {name} (DT_NEEDED)" for path in needy)
-    note = ("who was opened is not recorded; these files are beside what is loaded",)
-    remedy = f"Install the package that has {name}, or ask: plug-why {needy[0]}"
-    return Cause(MISSING_DEPENDENCY, message, told + note + cause.evidence, remedy)
+def _of_whom(host: Host, layers: Layers, name: str, gone: Sequence[str]) -> Cause | None:
+    """The same as a missing dependency, where a library is found that needs `name`."""
+    for asked in gone:
+        if asked != name:
+            cause = forecast_open(host, layers, asked, None)
+            if cause.kind == MISSING_DEPENDENCY and cause.message.startswith(name + ","):
+                note = f"a freed link_map in the heap still has the name {asked} (probable)"
+                return cause._replace(evidence=(note, *cause.evidence))
+    needy = needing_on_disk(_bare(host, layers), name)
+    if not needy:
+        return None
+    cause = forecast_open(host, layers, needy[0], None)
+    if cause.kind != MISSING_DEPENDENCY:
+        return None
+    note = f"who was opened is not recorded; {', '.join(needy)} beside what is loaded needs it"
+    return cause._replace(evidence=(note, *cause.evidence))
 
 
 def _failed_dlsym(host: Host, layers: Layers, recorded: Recorded, kind: str) -> Cause | None:
