@@ -41,8 +41,9 @@ def _no_loads(data: bytearray) -> bytes:
 
 
 def _badly_aligned(data: bytearray) -> bytes:
-    at = next(at for at in segments(data) if struct.unpack_from("<I", data, at)[0] == _PT_LOAD)
-    struct.pack_into("<Q", data, at + 48, 3)
+    loads = [at for at in segments(data) if struct.unpack_from("<I", data, at)[0] == _PT_LOAD]
+    (offset,) = struct.unpack_from("<Q", data, loads[1] + 8)
+    struct.pack_into("<Q", data, loads[1] + 8, offset + 16)
     return bytes(data)
 
 

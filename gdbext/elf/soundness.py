@@ -120,9 +120,6 @@ def check_segments(data: FileData, segments: Sequence[Segment], program: bool) -
     """
     loads = [s for s in segments if s.type == PT_LOAD]
     for segment in loads:
-        if segment.align & (segment.align - 1):
-            text = "ELF load command alignment not power of 2"  # 2.34: not page-aligned
-            return Flaw(NOT_LOADABLE, text, f"a PT_LOAD has the alignment {segment.align:#x}")
         if (segment.vaddr - segment.offset) % PAGE:
             text = "ELF load command address/offset not page-aligned"
             return Flaw(NOT_LOADABLE, text, "address and offset of a PT_LOAD do not agree")

@@ -154,7 +154,7 @@ def _brought(forecast: Forecast, modules: list[Module]) -> list[str]:
     rules: dict[str, list[str]] = {}
     for module in modules:
         rules.setdefault(forecast.rule_of(module), []).append(file_of(module))
-    return [f"with it come, found {rule}: {', '.join(names)}" for rule, names in rules.items()]
+    return [f"with it come, {rule}: {', '.join(names)}" for rule, names in rules.items()]
 
 
 def _would_load(forecast: Forecast) -> Cause:
@@ -163,7 +163,7 @@ def _would_load(forecast: Forecast) -> Cause:
     if root is None:
         return Cause(UNKNOWN, "nothing is known of it", (), "")
     others = [a for a in prospect.arrivals if a.module is not root]
-    evidence = [f"{identity(root)}, found {forecast.rule_of(root)}"]
+    evidence = [f"{identity(root)}, {forecast.rule_of(root)}"]
     evidence += _brought(forecast, [a.module for a in others])
     if forecast.host.starting:
         return Cause(

@@ -61,7 +61,7 @@ def _version_cause(
     message = f"{target.path} has no version {names[0]}, which {asked} requires"
     if len(names) > 1:
         message += f" (and {', '.join(names[1:])})"
-    evidence = [f"{file} is {identity(target)}, found {forecast.rule_of(target)}"]
+    evidence = [f"{file} is {identity(target)}, {forecast.rule_of(target)}"]
     evidence += forecast.whose(module)
     for version in names[:_MOST]:
         symbols = _symbols_of(forecast, module, version)
@@ -73,7 +73,7 @@ def _version_cause(
     copies = list(_copies(forecast, module, target, file, names))
     evidence += [f"{path} has {'them' if len(names) > 1 else 'it'}" for path in copies]
     base = os.path.basename(asked)
-    if copies:
+    if copies and not names[0].startswith("GLIBC_"):  # libc goes with its own ld.so
         remedy = (
             f"Make {copies[0]} the one that is found first (LD_LIBRARY_PATH or RUNPATH), before "
             f"{target.path} is loaded."

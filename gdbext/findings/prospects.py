@@ -79,12 +79,14 @@ class Forecast:
         return [s for s in scopes.of(first) if s.kind == GLOBAL]
 
     def rule_of(self, module: Module) -> str:
-        """How the file of a module was, or would be, found."""
+        """How the file of a module was, or would be, found: `found by …`, in words."""
         arrival = self.prospect.arrival(module)
         if arrival is not None:
             place = arrival.located.place
-            return "by its path" if place.rule == PATH else f"by {place.owner}"
-        return self.host.how(module) or "loaded already"
+            return "found by its path" if place.rule == PATH else f"found by {place.owner}"
+        how = self.host.how(module) or "loaded already"
+        at = how.find(" found ")  # `NAME found in …`
+        return how if at < 0 else how[at + 1 :]
 
     def whose(self, module: Module | None) -> list[str]:
         """Who needs whom, from `module` up to the file that was asked for."""
