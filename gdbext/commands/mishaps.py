@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gdbext.linker.modules import Linker
 
 _NT_PRSTATUS = 1
-_PROLOGUE = 16  # bytes of a function in which its arguments are still where the caller put them
+_PROLOGUE = 48  # bytes of a function in which its arguments are still where the caller put them
 
 
 def held_failures(inferior: Inferior, linker: Linker) -> tuple[list[Recorded], str | None]:
@@ -43,7 +43,7 @@ def held_failures(inferior: Inferior, linker: Linker) -> tuple[list[Recorded], s
 
 def error_path(inferior: Inferior, linker: Linker) -> Recorded | None:
     """The failure that is just being raised, where the program is stopped in ld.so's function."""
-    from gdbext.findings.dlopen_errors import Recorded
+    from gdbext.findings.dlopen_errors import UNKNOWN, Recorded, classify
     from gdbext.inferior.frames import innermost_register
     from gdbext.linker.dlresults import ARGUMENTS, signalled
 
@@ -58,8 +58,8 @@ def error_path(inferior: Inferior, linker: Linker) -> Recorded | None:
     if len(known) < len(values):
         return None
     told = signalled(inferior.memory, found.symbol, known)
-    if told is None:
-        return None
+    if told is None or classify(told[2]) == UNKNOWN:
+        return None  # not the arguments any more
     code, about, text = told
     thread = inferior.selected_thread()
     number = thread.number if thread else None

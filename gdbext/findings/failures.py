@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Sequence
 
+from gdbext.elf.soundness import NOT_ELF, TRUNCATED, WRONG_CLASS, WRONG_MACHINE
 from gdbext.findings.dlopen_errors import (
     ABI_MISMATCH,
     CONSTRUCTOR_CRASHED,
     MISSING_DEPENDENCY,
     MISSING_FILE,
+    NO_PERMISSION,
     OK,
     UNDEFINED_SYMBOL,
     UNKNOWN,
@@ -62,8 +64,8 @@ def explain_recorded(
         cause = Cause(kind, recorded.text, (), _WORDS.get(kind, ""))
         return _diagnosis(recorded, cause, words)
     now = forecast_open(host, layers, path, None)
-    if now.kind == kind == MISSING_FILE and "/" not in path:
-        now = _of_whom(host, layers, path, gone) or now
+    if kind in _OF_DEPENDENCIES:
+        now = _of_whom(host, layers, path, gone, now) or now
     if now.kind in (OK, ABI_MISMATCH):
         evidence = (
             f"now {path} would load: what was wrong is not so any more, or it was opened in "
@@ -71,13 +73,15 @@ def explain_recorded(
             *now.evidence,
         )
         return _diagnosis(recorded, Cause(kind, _message(recorded), evidence, ""), words)
-    if kind not in (now.kind, UNKNOWN) and not _refines(kind, now.kind):
+    if kind not in (now.kind, UNKNOWN) and not refines(kind, now.kind):
         evidence = (f"what stands in the way now: {now.message}", *now.evidence)
         cause = Cause(kind, _message(recorded), evidence, now.remedy)
         return _diagnosis(recorded, cause, words)
     return _diagnosis(recorded, now, words)
 
 
+# What ld.so says of a file that another one needs, without a word on that one.
+_OF_DEPENDENCIES = (MISSING_FILE, NOT_ELF, TRUNCATED, WRONG_CLASS, WRONG_MACHINE, NO_PERMISSION)
 # What the same text of ld.so may stand for: it says "cannot open shared object file" of a file for
 # another CPU, "invalid ELF header" of the linker script that musl's libc.so name leads to.
 _FINER = {
@@ -98,7 +102,7 @@ _FINER = {
 }
 
 
-def _refines(said: str, found: str) -> bool:
+def refines(said: str, found: str) -> bool:
     """Whether the files tell more exactly what ld.so's text says in general."""
     return found in _FINER.get(said, ())
 
@@ -123,18 +127,18 @@ def _bare(host: Host, layers: Layers) -> Forecast:
     return Forecast(host, Prospect(host.search, host.linker, layers, 0, True), host.lazy)
 
 
-def _of_whom(host: Host, layers: Layers, name: str, gone: Sequence[str]) -> Cause | None:
-    """The same as a missing dependency, where a library is found that needs `name`."""
+def _of_whom(
+    host: Host, layers: Layers, name: str, gone: Sequence[str], own: Cause
+) -> Cause | None:
+    """The failure as that of a library which needs `name`, where one is found."""
     for asked in gone:
-        if asked != name:
-            cause = forecast_open(host, layers, asked, None)
-            if cause.kind == MISSING_DEPENDENCY and cause.message.startswith(name + ","):
-                note = f"a freed link_map in the heap still has the name {asked} (probable)"
-                return cause._replace(evidence=(note, *cause.evidence))
-    needy = needing_on_disk(_bare(host, layers), name)
-    if not needy:
-        return None
-    cause = forecast_open(host, layers, needy[0], None)
+        cause = forecast_open(host, layers, asked, None) if asked != name else own
+        told = any(name in text for text in (cause.message, *cause.evidence))
+        if asked != name and cause.kind != OK and told:
+            note = f"a freed link_map in the heap still has the name {asked} (probable)"
+            return cause._replace(evidence=(note, *cause.evidence))
+    needy = needing_on_disk(_bare(host, layers), name) if own.kind == MISSING_FILE else []
+    cause = forecast_open(host, layers, needy[0], None) if needy else own
     if cause.kind != MISSING_DEPENDENCY:
         return None
     note = f"who was opened is not recorded; {', '.join(needy)} beside what is loaded needs it"
@@ -162,7 +166,7 @@ def _failed_dlsym(host: Host, layers: Layers, recorded: Recorded, kind: str) -> 
         remedy = f"Use a handle of {first}, or RTLD_DEFAULT if it was opened with RTLD_GLOBAL."
     else:
         near = closest_names(forecast, raw)
-        texts = ", ".join(f"{text} (in {file_of(module)})" for text, module in near)
+        texts = ", ".join(f"{text} (in {file})" for text, file in near)
         evidence.append(f"similar names: {texts}" if near else "no loaded module defines it")
         mangled = [text for text, _ in near if text.startswith("_Z")]
         if mangled:

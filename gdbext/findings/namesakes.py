@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 
 from gdbext.elf.hashes import probe
 from gdbext.elf.problem import Problem
-from gdbext.elf.symbols import read_dynamic_symbols
+from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.findings.prospects import Forecast
 from gdbext.linker.locate import Located, Place
 from gdbext.linker.modules import DLOPENED, MAIN, Module
@@ -16,6 +18,7 @@ from gdbext.linker.needed import read_needed
 
 _MOST_FILES = 400
 _MOST_NAMES = 60_000
+_MOST_NEIGHBOURS = 40
 _MOST = 3
 
 
@@ -74,24 +77,37 @@ def _defines(located: Located, name: bytes) -> bool:
         return False
 
 
-def closest_names(forecast: Forecast, name: bytes) -> list[tuple[str, Module]]:
-    """Exported names that are almost `name`, with who has them."""
+def closest_names(forecast: Forecast, name: bytes) -> list[tuple[str, str]]:
+    """Exported names that are almost `name`, with the file that has each: loaded, or beside."""
     text = name.decode("utf-8", "backslashreplace")
-    known: dict[str, Module] = {}
-    for module in forecast.linker.modules:
-        tables = forecast.tables.of(module)
+    known: dict[str, str] = {}
+    for path, symbols in _exporters(forecast):
         try:
-            exports = tables.symbols.exports.values() if tables else ()
-            names = tables.symbols.names(exports).values() if tables else ()
+            table = symbols()
+            names = table.names(table.exports.values()).values()
         except Problem:
             continue
         for each in names:
             # difflib is slow: what can be close has nearly this length and begins or ends so
             if abs(len(each) - len(text)) <= 3 and (each[:3] == text[:3] or each[-4:] == text[-4:]):
-                known.setdefault(each, module)
+                known.setdefault(each, path)
         if len(known) > _MOST_NAMES:
             break
-    return [(n, known[n]) for n in difflib.get_close_matches(text, known, _MOST, 0.75)]
+    close = difflib.get_close_matches(text, known, _MOST, 0.75)
+    return [(each, os.path.basename(known[each])) for each in close]
+
+
+def _exporters(forecast: Forecast) -> Iterator[tuple[str, Callable[[], SymbolTable]]]:
+    """(path, its .dynsym) of every module, and of some libraries beside what comes in."""
+    for module in forecast.linker.modules:
+        tables = forecast.tables.of(module)
+        if tables is not None:
+            yield module.path, partial(getattr, tables, "symbols")
+    loaded = {m.path for m in forecast.linker.modules}
+    for path in islice(_files(forecast), _MOST_NEIGHBOURS):
+        located = forecast.host.search.look(Place(path, "path", "")) if path not in loaded else None
+        if isinstance(located, Located):
+            yield path, partial(read_dynamic_symbols, located.file.memory, located.file.image)
 
 
 def needing_on_disk(forecast: Forecast, name: str) -> list[str]:

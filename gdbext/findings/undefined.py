@@ -169,8 +169,8 @@ def _who_has_it(forecast: Forecast, row: Undefined, name: str) -> tuple[list[str
         )
     near = closest_names(forecast, row.name)
     if near:
-        texts = [f"{text} (in {file_of(module)})" for text, module in near]
-        return [f"no {name} anywhere near; similar names: {', '.join(texts)}"], ""
+        texts = [f"{text} (in {file})" for text, file in near]
+        return [f"nothing near defines {name}; similar names: {', '.join(texts)}"], ""
     return [], ""
 
 
