@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,13 +64,13 @@ class PlugInit(Command):
         from gdbext.linker.selection import select_modules
 
         linker = read_linker(inferior)
-        begin, end, needs, left_out = read_turns(inferior, linker)
+        begin, end, order, left_out = read_turns(inferior, linker)
         chosen = select_modules(linker, args.module) if args.module else None
         wanted = None if chosen is None else {id(m) for m in chosen}
-        notes = [*needs.notes, *left_out]
+        notes = [*order.notes, *left_out]
         return InitFacts(
             _rows(begin, wanted), _rows(end, wanted), len(linker.namespaces) > 1,
-            needs.algorithm, notes, list(linker.problems),
+            order.algorithm, notes, list(linker.problems),
         )  # fmt: skip
 
     def document(self, facts: InitFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
@@ -202,9 +201,7 @@ def _section(title: str, rows: Sequence[Row], several: bool, every: bool) -> Ite
         if row.turn.state == "running":
             yield from wrapped("", printable(_where(row)), width)
     for reason in dict.fromkeys(
-        f"{os.path.basename(row.turn.step.module.path)}: {row.turn.reason}"
-        for row in shown
-        if row.turn.reason
+        f"{row.turn.step.module.file_name}: {row.turn.reason}" for row in shown if row.turn.reason
     ):
         yield from wrapped("", printable(reason), width)
 
@@ -217,7 +214,7 @@ def _where(row: Row) -> str:
         if state == "running"
     )
     thread = f" in thread {turn.active.thread}" if turn.active and turn.active.thread else ""
-    return f"Running{thread}: {next(own, '')}{os.path.basename(turn.step.module.path)}"
+    return f"Running{thread}: {next(own, '')}{turn.step.module.file_name}"
 
 
 def _entry(row: Row, every: bool) -> Entry:
@@ -239,7 +236,7 @@ def _entry(row: Row, every: bool) -> Entry:
     if step.problem:
         lines.append(Line(state, step.problem, "", 0))
     plain = not lines and bool(step.functions)
-    module = os.path.basename(step.module.path) or step.module.path
+    module = step.module.file_name
     return Entry(row.number, state, step.when, module, plain, tuple(lines))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from gdbext.findings.turns import Turn
     from gdbext.inferior import Inferior
-    from gdbext.linker.depends import Dependencies
+    from gdbext.linker.initorder import InitOrder
     from gdbext.linker.modules import Linker, Module
 
 
@@ -17,7 +17,7 @@ class Turns(NamedTuple):
 
     beginning: list[Turn]
     ending: list[Turn]
-    needs: Dependencies
+    order: InitOrder
     left_out: list[str]
 
 
@@ -25,11 +25,11 @@ def read_turns(inferior: Inferior, linker: Linker) -> Turns:
     """The turns of this process."""
     from gdbext.findings.turns import Look, take_turns
     from gdbext.inferior.stacks import read_stacks
-    from gdbext.linker.depends import read_dependencies
     from gdbext.linker.initfini import Reader, constructors, destructors
+    from gdbext.linker.initorder import read_init_order
 
     tables = inferior.tables
-    needs = read_dependencies(inferior, linker, tables)
+    order = read_init_order(inferior, linker, tables)
     reader = Reader(inferior.memory, linker, tables)
     stacks, left_out = read_stacks(inferior.gdb)
 
@@ -37,11 +37,11 @@ def read_turns(inferior: Inferior, linker: Linker) -> Turns:
         found = tables.name(module, address)
         return address - found.offset if found else None
 
-    look = Look(linker, needs, stacks, _starts(inferior), symbol_start)
+    look = Look(linker, order, stacks, _starts(inferior), symbol_start)
     begin, end = take_turns(
-        look, list(constructors(reader, needs)), list(destructors(reader, needs))
+        look, list(constructors(reader, order)), list(destructors(reader, order))
     )
-    return Turns(begin, end, needs, left_out)
+    return Turns(begin, end, order, left_out)
 
 
 def _starts(inferior: Inferior) -> Callable[[Module], tuple[int, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -24,14 +23,9 @@ def access(flags: int | None) -> str:
     return "".join(c if flags & bit else "-" for c, bit in (("r", PF_R), ("w", PF_W), ("x", PF_X)))
 
 
-def file_name(module: Module) -> str:
-    """The last part of a module's path."""
-    return os.path.basename(module.path) or module.path or "?"
-
-
 def module_offset(module: Module, address: int) -> str:
     """`libfoo.so+0x1234`: an offset that is a file address, as addr2line and readelf take it."""
-    return f"{file_name(module)}+{address - module.bias:#x}"
+    return f"{module.file_name}+{address - module.bias:#x}"
 
 
 def describe(place: Place, demangle: Demangle) -> str:
@@ -74,7 +68,7 @@ def _tls(place: Place, _demangle: Demangle) -> str:
     block = place.tls
     assert block is not None
     offset = place.address - block.start
-    return f"TLS block of {file_name(block.module)}+{offset:#x}, thread {block.thread.number}"
+    return f"TLS block of {block.module.file_name}+{offset:#x}, thread {block.thread.number}"
 
 
 def _control_block(place: Place, _demangle: Demangle) -> str:

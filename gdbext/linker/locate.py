@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
 from gdbext.elf.file import ElfFile, FileData
-from gdbext.elf.image import DT_FLAGS_1
+from gdbext.elf.image import DF_1_NODEFLIB, DT_FLAGS_1
 from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import WRONG_CLASS, WRONG_MACHINE, Flaw, check_header
 from gdbext.linker.fileview import Contents, FileView, Refused
 from gdbext.linker.modules import Module
-from gdbext.linker.search import DF_1_NODEFLIB
 from gdbext.linker.searchpaths import expand, written_paths
 
 PATH, RPATH, LIBRARY_PATH, RUNPATH, CACHE, DEFAULT = (

@@ -8,7 +8,6 @@ from itertools import groupby
 from gdbext.findings.calls import BadCall
 from gdbext.findings.description import (
     describe,
-    file_name,
     module_offset,
     register_line,
     slot_name,
@@ -69,7 +68,7 @@ def _call(call: BadCall, pc: int) -> Iterator[tuple[str, str]]:
     if call.slot is not None and call.slot_module is not None:
         slot = call.slot
         holds = f"holds {slot.value:#x}" if slot.value is not None else "cannot be read"
-        yield "through", f"GOT slot of {slot_name(slot, demangle)} in {file_name(call.slot_module)}"
+        yield "through", f"GOT slot of {slot_name(slot, demangle)} in {call.slot_module.file_name}"
         yield "", f"at {slot.address:#x}, which {holds} ({slot.state or 'unknown'})"
 
 
@@ -80,7 +79,7 @@ def _source(crash: Crash, color: bool, width: int) -> Iterator[str]:
             continue
         lines = list(source_lines(frame.file, frame.line, color, width))
         if lines:
-            name = file_name(place.module) if place.module else "?"
+            name = place.module.file_name if place.module else "?"
             title = f"{frame.file}:{frame.line} (frame #{frame.level}, {name}):"
             yield bold(shortened(printable(title), width), color)
             yield from lines
