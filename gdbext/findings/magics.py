@@ -14,6 +14,8 @@ from typing import NamedTuple
 from gdbext.elf.image import PF_W
 from gdbext.elf.problem import Problem
 from gdbext.findings.dlopen_errors import ABI_MISMATCH, Cause
+from gdbext.findings.gomagic import go_causes
+from gdbext.findings.nginxmagic import nginx_causes
 from gdbext.findings.prospects import Forecast, file_of
 from gdbext.linker.modules import Module
 
@@ -38,11 +40,17 @@ class Magic(NamedTuple):
 
 
 def magic_causes(forecast: Forecast) -> Iterator[Cause]:
-    """Whether a PostgreSQL server would refuse the file after dlopen."""
+    """Whether the program would refuse the file after dlopen: PostgreSQL, nginx, Go."""
     root, modules = forecast.prospect.root, forecast.host.linker.modules
-    server = modules[0] if modules else None
-    if server is None or root is None or not _exports(forecast, server, _SERVER_NAME):
+    if not modules or root is None:
         return
+    if _exports(forecast, modules[0], _SERVER_NAME):
+        yield from _postgresql_causes(forecast, root, modules[0])
+    yield from nginx_causes(forecast, root, modules[0])
+    yield from go_causes(forecast, root, modules[0])
+
+
+def _postgresql_causes(forecast: Forecast, root: Module, server: Module) -> Iterator[Cause]:
     own = _server_magic(server)
     theirs = _library_magic(forecast, root)
     base = file_of(root)
