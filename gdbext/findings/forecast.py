@@ -135,10 +135,12 @@ def _first(forecast: Forecast, causes: Iterator[Cause]) -> Cause:
                 break
     except Problem as problem:
         found.append(Cause(UNKNOWN, f"not all could be looked at: {problem}", (), ""))
-    certain = [cause for cause in found if cause.kind != UNKNOWN] or found
-    if not certain:
-        return _would_load(forecast)
-    first = certain[0]
+    doubts = [cause for cause in found if cause.kind != OK]
+    if not doubts:
+        notes = tuple(f"but {cause.message}" for cause in found)
+        fine = _would_load(forecast)
+        return fine._replace(evidence=fine.evidence + notes)
+    first = next((cause for cause in doubts if cause.kind != UNKNOWN), doubts[0])
     further = tuple(f"further: {cause.message}" for cause in found if cause is not first)
     return first._replace(evidence=first.evidence + further)
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from gdbext.elf.image import PF_W
 from gdbext.elf.problem import Problem
-from gdbext.findings.dlopen_errors import ABI_MISMATCH, Cause
+from gdbext.findings.dlopen_errors import ABI_MISMATCH, OK, Cause
 from gdbext.findings.gomagic import go_causes
 from gdbext.findings.nginxmagic import nginx_causes
-from gdbext.findings.prospects import Forecast, file_of
+from gdbext.findings.prospects import Forecast, file_of, refers_to
 from gdbext.linker.modules import Module
 
 _MAGIC_FUNCTION = "Pg_magic_func"
@@ -56,8 +56,9 @@ def _postgresql_causes(forecast: Forecast, root: Module, server: Module) -> Iter
     base = file_of(root)
     if theirs is None:
         if not _exports(forecast, root, _MAGIC_FUNCTION):
+            # a library that asks nothing of the server may be there for somebody else
             yield Cause(
-                ABI_MISMATCH,
+                ABI_MISMATCH if refers_to(forecast, root, server) else OK,
                 f"{root.path} has no magic block, and PostgreSQL loads no extension without one",
                 (f"it does not export {_MAGIC_FUNCTION}",
                  'the server says: incompatible library, missing magic block'),

@@ -14,8 +14,8 @@ from gdbext.elf.image import PF_W, Image
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory, read_word
 from gdbext.elf.symbols import SymbolTable
-from gdbext.findings.dlopen_errors import ABI_MISMATCH, Cause
-from gdbext.findings.prospects import Forecast, file_of
+from gdbext.findings.dlopen_errors import ABI_MISMATCH, OK, Cause
+from gdbext.findings.prospects import Forecast, file_of, refers_to
 from gdbext.linker.modules import Module
 
 _HOST, _LIST = "ngx_core_module", "ngx_modules"
@@ -42,7 +42,7 @@ def nginx_causes(forecast: Forecast, root: Module, host: Module) -> Iterator[Cau
     base = file_of(root)
     if tables.address_of(_LIST) is None:
         yield Cause(
-            ABI_MISMATCH,
+            ABI_MISMATCH if refers_to(forecast, root, host) else OK,
             f"{root.path} is no nginx module: it does not export {_LIST}",
             ("nginx looks for that name with dlsym after it opened a module",),
             f"Build {base} with nginx's own configure (--add-dynamic-module).",

@@ -9,6 +9,7 @@ from functools import cached_property
 from gdbext.elf.file import ElfFile
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem
+from gdbext.elf.symbols import STB_GLOBAL
 from gdbext.linker.definers import Definers
 from gdbext.linker.host import Host
 from gdbext.linker.locate import PATH, Place
@@ -113,6 +114,19 @@ def identity(module: Module) -> str:
     except Problem:
         build_id = None
     return f"{module.path} (build-id {build_id[:16]}…)" if build_id else module.path
+
+
+def refers_to(forecast: Forecast, module: Module, other: Module) -> bool:
+    """Whether `module` needs something that `other` defines."""
+    tables, theirs = forecast.tables.of(module), forecast.tables.of(other)
+    if tables is None or theirs is None:
+        return False
+    symbols, definers = tables.symbols, forecast.lookup.definers
+    entries = ((i, symbols.entry(i)) for i in range(1, symbols.count))
+    names = [symbols.raw_name(i) for i, e in entries if not e.shndx and e.binding == STB_GLOBAL]
+    definers.prepare(names)
+    found = [i for name in names for i in definers.of(name).get(other.map.address, ())]
+    return any(theirs.symbols.entry(i).shndx for i in found)
 
 
 def tried_words(places: tuple[Place, ...]) -> list[str]:

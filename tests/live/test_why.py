@@ -277,7 +277,11 @@ def test_start_of_a_program(
     assert (found["class"], found["path"]) == ("missing_dependency", str(alone))
     assert "liblibrary.so" in found["message"]
     if not original.arm64:
+        gdb.cmd(f"set exec-wrapper >{tmp_path}/said 2>&1 env")
         assert "exited with code 0177" in gdb.cmd("run")
+        said = (tmp_path / "said").read_text()
+        assert "error while loading shared libraries: liblibrary.so" in said
+        assert refines(classify(said), found["class"])
         assert gdb.json("plug-why") == found
         gdb.cmd(f"set environment LD_LIBRARY_PATH {original.folder}")
     shutil.copy(original.folder / "liblibrary.so", tmp_path)
@@ -322,10 +326,23 @@ def test_postgresql_magic(sessions: Sessions, native: Callable[[str], Program]) 
     gdb.cmd("run")
     extension = server.parents[1] / "lib" / "bloom.so"
     assert gdb.json(f"plug-why {extension}")["class"] == "ok"
-    for name, words in (("libmagic14.so", "PostgreSQL 14"), ("libplain.so", "no magic block")):
+    for name, words in (("libmagic14.so", "PostgreSQL 14"), ("libunmagic.so", "no magic block")):
         found = gdb.json(f"plug-why {native(f'why/{name}').path}")
         assert found["class"] == "abi_mismatch"
         assert words in found["message"]
+    found = gdb.json(f"plug-why {native('why/libplain.so').path}")  # it may be no extension
+    assert (found["class"], "no magic block" in found["evidence"][-1]) == ("ok", True)
+
+
+def test_nginx_and_go_magic(live: Callable[..., Gdb], program: Callable[[str], Program]) -> None:
+    """A program with the exports of both, and plugins with other versions and hashes."""
+    gdb = live("why/choosy", until=None)
+    gdb.until(marker("why", "chosen"))
+    rows = {"libfitting.so": "", "libngxold.so": "1018000", "libgoother.so": "package fmt"}
+    for name, words in rows.items():
+        found = gdb.json(f"plug-why {program(f'why/{name}').path}")
+        assert found["class"] == ("abi_mismatch" if words else "ok"), found
+        assert words in " ".join([found["message"], *found["evidence"]])
 
 
 def test_gdbserver_text_help_and_failures(
