@@ -31,7 +31,9 @@ from gdbext.elf.reader import PAGE
 NOT_ELF, TRUNCATED, WRONG_CLASS, WRONG_MACHINE, NOT_LOADABLE = (
     "not_elf", "truncated", "wrong_class", "wrong_machine", "not_loadable",
 )  # fmt: skip
+CANNOT_MAP = "cannot_map"
 DF_1_NOOPEN = 0x40
+_ADDRESSES = 1 << 40  # bytes; more than any library takes, less than any CPU has
 _SEGMENT_SIZE = 56
 _ET_REL = 1
 _EM_X86_64 = 62
@@ -130,6 +132,9 @@ def check_segments(data: FileData, segments: Sequence[Segment], program: bool) -
     if kind == ET_EXEC and not program:
         detail = "it is a program for a fixed address (ET_EXEC), not a shared library"
         return Flaw(NOT_LOADABLE, "cannot dynamically load executable", detail)
+    if any(s.vaddr + s.memsz > _ADDRESSES or s.filesz > s.memsz for s in loads):
+        text = "failed to map segment from shared object"
+        return Flaw(CANNOT_MAP, text, "a PT_LOAD has an absurd size or address")
     cut = _missing_bytes(data, loads)
     if cut is not None:
         return cut

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from gdbext.elf.foreign import describe_foreign
 from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import (
+    CANNOT_MAP,
     NOT_ELF,
-    NOT_LOADABLE,
     TRUNCATED,
     WRONG_CLASS,
     WRONG_MACHINE,
@@ -198,9 +198,11 @@ def _flawed(
         remedy = "Copy or install the file again, and check for a full disk."
         return Cause(TRUNCATED, message, tuple(evidence), remedy)
     remedy = "Build it as a shared library (-shared) without -z nodlopen."
+    if flaw.kind == CANNOT_MAP:
+        remedy = f"Install {os.path.basename(where)} again: it is damaged."
     if "debug file" in flaw.detail:
         remedy = "Open the library itself; this file has its debug information alone."
-    return Cause(NOT_LOADABLE, message, tuple(evidence), remedy)
+    return Cause(flaw.kind, message, tuple(evidence), remedy)
 
 
 def _other_files(lost: Lost | None, place: Place) -> list[str]:

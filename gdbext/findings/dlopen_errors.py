@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbext.elf.soundness import (
+    CANNOT_MAP,
     NOT_ELF,
     NOT_LOADABLE,
     TRUNCATED,
@@ -24,7 +25,7 @@ OK, UNKNOWN = "ok", "unknown"
 MISSING_FILE, MISSING_DEPENDENCY, WRONG_LIBC = "missing_file", "missing_dependency", "wrong_libc"
 UNDEFINED_SYMBOL, VERSION_NOT_FOUND = "undefined_symbol", "version_not_found"
 STATIC_TLS, EXECUTABLE_STACK, CPU_LEVEL = "static_tls", "executable_stack", "cpu_level"
-NO_PERMISSION, CANNOT_MAP, NO_MEMORY = "no_permission", "cannot_map", "no_memory"
+NO_PERMISSION, NO_MEMORY = "no_permission", "no_memory"
 NAMESPACE_LIMIT, CONSTRUCTOR_CRASHED = "namespace_limit", "constructor_crashed"
 ABI_MISMATCH, TOO_MANY_FILES, WRONG_USE = "abi_mismatch", "too_many_files", "wrong_use"
 CLASSES = (

@@ -16,9 +16,8 @@ from gdbext.elf.image import PF_W, PF_X, PT_TLS, Image, Segment
 from gdbext.elf.problem import Problem
 from gdbext.elf.properties import missing_levels, read_needed_levels
 from gdbext.elf.relocations import read_relocations
-from gdbext.elf.soundness import wants_executable_stack
+from gdbext.elf.soundness import CANNOT_MAP, wants_executable_stack
 from gdbext.findings.dlopen_errors import (
-    CANNOT_MAP,
     CPU_LEVEL,
     EXECUTABLE_STACK,
     NAMESPACE_LIMIT,

@@ -22,7 +22,7 @@ from gdbext.elf.soundness import Flaw, check_flags, check_segments, segments_of
 from gdbext.linker.fileview import Contents
 from gdbext.linker.linkmaps import LinkMap
 from gdbext.linker.locate import Located, Lost, Search
-from gdbext.linker.modules import LINKER, Linker, Module
+from gdbext.linker.modules import LINKER, MAIN, Linker, Module
 from gdbext.linker.private import read_names
 from gdbext.linker.scopes import real
 
@@ -215,18 +215,21 @@ class Prospect:
         )  # fmt: skip
         self.arrivals.append(Arrival(module, located, name, needed_by))
         self.loaders[bias] = needed_by
-        for each in (name, *_names_of(module)):
+        for each in (name, *_names_of(module)) if kind != MAIN else ():
             self._names.setdefault(each, module)
         return module
 
     def _same_file(self, contents: Contents) -> Module | None:
         """ld.so compares device and inode with what it has (_dl_map_object_from_fd)."""
         for arrival in self.arrivals:
-            if arrival.located.contents.identity == contents.identity:
+            same = arrival.located.contents.identity == contents.identity
+            if same and arrival.module.kind != MAIN:
                 return arrival.module
         for module in self.linker.modules:
             if module.namespace != self.namespace and module.kind != LINKER:
                 continue
+            if module.kind == MAIN:
+                continue  # the kernel mapped it: ld.so knows neither its name nor its inode
             if module.private is not None and module.private.file_id == contents.identity:
                 return module
             by_path = module.private is None or not self.live
@@ -236,6 +239,9 @@ class Prospect:
 
 
 def _names_of(module: Module) -> Sequence[str]:
+    """The names under which ld.so knows a module; the program's l_name is empty."""
+    if module.kind == MAIN:
+        return [module.soname] if module.soname else []
     names = [module.name, module.path, module.soname or ""]
     if module.private is not None:
         names += [os.fsdecode(n) for n in read_names(module.memory, module.private)]
