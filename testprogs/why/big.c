@@ -1,2 +1,2 @@
-/* libbig.so takes 64 MiB of address space. */
-char big[64 << 20];
+/* libbig.so takes 12 MiB of address space. */
+char big[12 << 20];

@@ -139,7 +139,7 @@ def test_rights_limits_and_namespaces(
     script = (
         f"mount -t tmpfs -o noexec none {open_folder}/noexec && "
         f"cp {plain} {open_folder}/noexec/libplain.so && "
-        "exec prlimit --as=50000000 setpriv --reuid 65534 --regid 65534 --clear-groups "
+        "exec prlimit --as=12000000 setpriv --reuid 65534 --regid 65534 --clear-groups "
         f"{open_folder}/host wait {' '.join(f'now:{path}' for path in files)}"
     )
     command = ["unshare", "-m", "sh", "-c", script]

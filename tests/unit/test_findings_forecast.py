@@ -71,11 +71,11 @@ def test_rights(tmp_path: Path) -> None:
 
 def test_limits() -> None:
     big = built("why/libbig.so")
-    limits = Limits(100 << 20, None, None, 50 << 20, 0, 3)
+    limits = Limits(60 << 20, None, None, 50 << 20, 0, 3)
     assert forecast(big, rights=Rights(None, (), limits, None)).kind == "cannot_map"
     limits = limits._replace(address_space=200 << 20)
     assert forecast(big, rights=Rights(None, (), limits, None)).kind == OK
-    limits = limits._replace(data=32 << 20)
+    limits = limits._replace(data=8 << 20)
     assert forecast(big, rights=Rights(None, (), limits, None)).kind == "cannot_map"
     limits = Limits(None, None, 3, 0, 0, 3)
     assert forecast(big, rights=Rights(None, (), limits, None)).kind == "too_many_files"
