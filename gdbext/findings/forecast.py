@@ -43,7 +43,7 @@ def forecast_open(
     spaces = len({m.namespace for m in host.linker.modules})
     namespace = spaces if new else asker.namespace if asker else 0
     prospect = Prospect(host.search, host.linker, layers, namespace, host.rights.limits is not None)
-    forecast = Forecast(host, prospect, host.lazy if lazy is None else lazy)
+    forecast = Forecast(host, prospect, _is_lazy(host, lazy))
     loaded = prospect.known(name)
     if loaded is not None:
         return _loaded(forecast, loaded, name)
@@ -83,12 +83,16 @@ def forecast_start(
         if opened is not None:
             prospect.add_root(opened, root, DLOPENED)
     prospect.follow(NEEDED)
-    forecast = Forecast(host, prospect, host.lazy if lazy is None else lazy)
+    forecast = Forecast(host, prospect, _is_lazy(host, lazy))
     cause = _first(forecast, _causes(forecast))
     if opened is not None and cause.kind == OK:
         text = f"{opened} would load into {program} after its start"
         return cause._replace(message=text)
     return cause
+
+
+def _is_lazy(host: Host, asked: bool | None) -> bool:
+    return (host.lazy if asked is None else asked) and not host.bind_now
 
 
 def _no_interpreter(host: Host, program: Module) -> Cause | None:

@@ -109,7 +109,21 @@ def _decoded(
         about = decode_path(read_string(memory, name, _LONGEST)) if name else ""
     except Unreadable:
         return None
-    return DlResult(thread.number, code, about, message, bool(returned)) if message else None
+    if not message:
+        return None
+    if returned and not message.startswith(about or "\0"):
+        about = _named(message)
+    return DlResult(thread.number, code, about, message, bool(returned))
+
+
+def _named(message: str) -> str:
+    """The object that dlerror() put in front of its message.
+
+    dlerror frees the exception's text when it has made the message, and the object's name with
+    it (dlfcn/dlerror.c; elf/dl-exception.c puts both into one block).
+    """
+    head, found, _ = message.partition(": ")
+    return head if found and ("/" in head or " " not in head) else ""
 
 
 def _of_libdl(

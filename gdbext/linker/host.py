@@ -50,7 +50,7 @@ class Host:
     all modules that there would be; `levels` the CPU levels as bits (elf/properties.py), None
     where they are not known; `how` says by which rule a loaded module was found; `stack` whether
     the stacks are executable; `tunables` GLIBC_TUNABLES, `lazy` the mode of binding where nothing
-    else is asked for.
+    else is asked for, `bind_now`, whether LD_BIND_NOW makes every dlopen bind at once.
     """
 
     arch: Arch
@@ -69,6 +69,7 @@ class Host:
     demangle: Callable[[str], str]
     starting: bool
     lazy: bool
+    bind_now: bool
 
     @property
     def rights(self) -> Rights:
@@ -114,6 +115,7 @@ def host_of_process(
         demangle=around.demangle,
         starting=False,
         lazy=False,
+        bind_now=bool(environment.get("LD_BIND_NOW")),
     )
 
 
@@ -153,6 +155,7 @@ def host_of_program(
         demangle=around.demangle,
         starting=True,
         lazy=not environment.get("LD_BIND_NOW"),
+        bind_now=bool(environment.get("LD_BIND_NOW")),
     )
     return host, layers
 

@@ -185,6 +185,9 @@ def test_other_libc(native: Callable[[str], Program], sessions: Sessions) -> Non
     assert gdb.json(f"plug-why {theirs.path}")["class"] == "wrong_libc"
     gdb.until(marker("loader", "failed"))
     assert gdb.json("plug-why")["class"] == "wrong_libc"
+    gdb.until(marker("loader", "loaded"))
+    recorded = gdb.json("plug-why")["recorded"]  # the name is in the text alone by now
+    assert (recorded["delivered"], Path(recorded["object"]).name) == (True, "libc.so")
     musl = programs.program("loader/host", "musl")
     gdb = sessions.live(musl, "wait", f"now:{ours.path}", until="ready")
     assert gdb.json(f"plug-why {ours.path}")["class"] == "wrong_libc"

@@ -47,6 +47,9 @@ def test_built_files(name: str, kind: str) -> None:
 
 def test_lazy_binding_defers_functions_alone() -> None:
     assert forecast(built("why/libundefined.so"), lazy=True).kind == OK
+    at_once = {"LD_BIND_NOW": "1"}
+    found = forecast(built("why/libundefined.so"), lazy=True, environment=at_once)
+    assert found.kind == "undefined_symbol"
 
 
 def test_nearest_name_and_where_the_missing_file_is() -> None:
