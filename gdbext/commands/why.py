@@ -62,6 +62,8 @@ class PlugWhy(Command):
         from gdbext.elf.problem import Problem
         from gdbext.linker.modules import read_linker
 
+        if not args.path and (vars(args)["from"] or args.lazy or args.new):
+            raise Problem("-from, -lazy and -new are about a PATH")
         if isinstance(inferior, Nobody):
             return _start(args)
         try:
@@ -150,7 +152,7 @@ def _start(args: argparse.Namespace) -> WhyFacts:
     if vars(args)["from"] or args.new:
         raise Problem("-from and -new need a process")
     start = program_start()
-    lazy = bool(args.lazy) if args.path or args.lazy else None
+    lazy = bool(args.lazy) if args.path else None
     cause = forecast_start(start.host, start.layers, start.program, start.preloads, args.path, lazy)
     note = "no process: this is what the next start of the program would find"
     return WhyFacts(Diagnosis(args.path or start.program, cause, None), (), (note,))

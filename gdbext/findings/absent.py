@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 
 from gdbext.elf.foreign import describe_foreign
-from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import (
     CANNOT_MAP,
     NOT_ELF,
@@ -122,8 +121,8 @@ def _directory(forecast: Forecast) -> str:
 def _gap(forecast: Forecast, path: str) -> str:
     try:
         forecast.host.search.view.open(path)
-    except Problem as problem:
-        return str(problem)
+    except Refused as refused:
+        return refused.reason or str(refused)
     return f"{path} cannot be opened"
 
 
@@ -172,6 +171,9 @@ def _refused(forecast: Forecast, place: Place, why: Refused, evidence: list[str]
         text = f"{where} is a directory"
         return Cause(NOT_ELF, text, tuple(evidence), "Give the path of the library in it.")
     reason = why.reason or os.strerror(why.number)
+    if why.number == errno.EINVAL:
+        text = f"{where} is not a regular file"
+        return Cause(NOT_ELF, text, tuple(evidence), "Give the path of a shared library (ELF).")
     return Cause(UNKNOWN, f"{where} cannot be opened: {reason}", tuple(evidence), "")
 
 

@@ -53,7 +53,8 @@ def process_host(inferior: Inferior, linker: Linker) -> tuple[Host, Layers]:
     environment = initial_environment(inferior)
     searches = open_searches(inferior, linker)
     if native:
-        view = FileView((f"/proc/{pid}/root",), _link(f"/proc/{pid}/cwd"), read_rights(pid))
+        directory = _link(f"/proc/{pid}/cwd")
+        view = FileView((f"/proc/{pid}/root",), directory, read_rights(pid), pid)
     else:
         view = FileView(_roots(), None)
     around = _surroundings(view, environment, searches.cache, inferior.arch, native)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from gdbext.elf.file import ElfFile, FileData, map_file, read_elf
 from gdbext.elf.problem import Problem
 from gdbext.linker.rights import NO_RIGHTS, Rights, first_refusal
 
+_OWN = re.compile(r"^/(proc/(?:self|thread-self)|dev/fd)(?=/)")
+_MAGIC = re.compile(r"/proc/\d+/(?:exe|fd/\d+)")
 _MOST_LINKS = 40  # the kernel's MAXSYMLINKS
 
 
@@ -38,22 +41,29 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True)
 class FileView:
-    """`root` is put in front of absolute paths where this machine has them, in the order in
-    which they are tried; `directory` is the working directory, None where it is not known."""
+    """`roots` are put in front of absolute paths, in the order in which they are tried.
+
+    `directory` is the working directory, None where it is not known; `pid` the process of this
+    machine that /proc/self means.
+    """
 
     roots: tuple[str, ...]
     directory: str | None
     rights: Rights = NO_RIGHTS
+    pid: int | None = None
     _open: dict[str, Contents | Refused] = field(default_factory=dict)
     _elf: dict[str, ElfFile] = field(default_factory=dict)
 
     def absolute(self, path: str) -> str:
         """`path` from the root on; raises Problem where the working directory is not known."""
         if path.startswith("/"):
-            return path
+            return _OWN.sub(self._own, path) if self.pid else path
         if self.directory is None:
             raise Problem(f"{path!r} is relative, and the working directory is not known here")
         return os.path.join(self.directory, path)
+
+    def _own(self, match: re.Match[str]) -> str:
+        return f"/proc/{self.pid}" + ("/fd" if match.group(1) == "dev/fd" else "")
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path`, whoever may read it."""
@@ -98,6 +108,9 @@ class FileView:
                 done = os.path.dirname(done) if done != "/" else ""
                 continue
             here = f"{done}/{part}"
+            if _MAGIC.fullmatch(here):
+                done = here  # it leads to an open file, which may have no path
+                continue
             try:
                 target = os.readlink(root + here)
             except OSError as error:
