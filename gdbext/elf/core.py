@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from gdbext.elf.file import FileData, map_file
+from gdbext.elf.file import FileData, FileView, map_file
 from gdbext.elf.image import ET_CORE, PT_LOAD, PT_NOTE, Segment, decode_header, decode_segments
 from gdbext.elf.notes import Note, decode_notes
 from gdbext.elf.problem import Problem
@@ -129,7 +129,8 @@ def decode_path(raw: bytes) -> str:
 
 def open_core(path: str) -> Core:
     """Open a core file; raises Problem for anything else. A truncated core is opened."""
-    data = map_file(path)
+    view = map_file(path)
+    data = view.map() if isinstance(view, FileView) else view
     header = decode_header(bytes(data[:64]))
     if header.type != ET_CORE:
         raise Problem(f"{path!r} is an ELF file but not a core")
