@@ -28,7 +28,7 @@ from gdbext.findings.dlopen_errors import (
     Cause,
 )
 from gdbext.findings.prospects import Forecast, tried_words
-from gdbext.linker.fileview import Refused
+from gdbext.linker.filesystem import Refused
 from gdbext.linker.locate import Lost, Place
 from gdbext.linker.prospect import Failure
 

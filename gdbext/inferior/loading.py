@@ -15,7 +15,7 @@ from gdbext.inferior.files import open_searches
 from gdbext.inferior.frames import demangle
 from gdbext.linker.cache import read_cache
 from gdbext.linker.environment import initial_environment
-from gdbext.linker.fileview import FileView
+from gdbext.linker.filesystem import FileSystem
 from gdbext.linker.host import Host, Surroundings, host_of_process, host_of_program
 from gdbext.linker.modules import Linker
 from gdbext.linker.prospect import Layers, interpreter_of
@@ -54,9 +54,9 @@ def process_host(inferior: Inferior, linker: Linker) -> tuple[Host, Layers]:
     searches = open_searches(inferior, linker)
     if native:
         directory = _link(f"/proc/{pid}/cwd")
-        view = FileView((f"/proc/{pid}/root",), directory, read_rights(pid), pid)
+        view = FileSystem((f"/proc/{pid}/root",), directory, read_rights(pid), pid)
     else:
-        view = FileView(_roots(), None)
+        view = FileSystem(_roots(), None)
     around = _surroundings(view, environment, searches.cache, inferior.arch, native)
     host = host_of_process(
         inferior, inferior.arch, linker, inferior.tables, inferior.threads, searches, around
@@ -78,7 +78,7 @@ def program_start() -> Start:
     if arch is None:
         raise Problem(f"{program} is for a CPU that gdbext does not know")
     environment = _given_environment()
-    view = FileView(_roots(), str(gdb.parameter("cwd") or os.getcwd()), read_rights(None))
+    view = FileSystem(_roots(), str(gdb.parameter("cwd") or os.getcwd()), read_rights(None))
     native = arch.machine == _own_machine()
     root = next(iter(_roots()))
     cache = read_cache(f"{root}/etc/ld.so.cache")
@@ -90,7 +90,7 @@ def program_start() -> Start:
 
 
 def _surroundings(
-    view: FileView,
+    view: FileSystem,
     environment: Mapping[str, str] | None,
     cache: Mapping[str, set[str]],
     arch: Arch,
@@ -100,7 +100,7 @@ def _surroundings(
     musl_path = None
     try:
         name = {62: "x86_64", 183: "aarch64"}[arch.machine]
-        musl_path = bytes(view.open(f"/etc/ld-musl-{name}.path").data).decode("utf-8", "replace")
+        musl_path = view.open(f"/etc/ld-musl-{name}.path").data[:].decode("utf-8", "replace")
     except (Problem, KeyError):
         pass  # musl's own directories count then
     return Surroundings(view, environment, cache, cpuinfo or None, musl_path, demangle)

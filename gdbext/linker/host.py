@@ -13,7 +13,7 @@ from gdbext.elf.file import FileData
 from gdbext.elf.image import PF_X
 from gdbext.elf.problem import Problem
 from gdbext.elf.properties import LEVELS, cpu_levels
-from gdbext.linker.fileview import FileView
+from gdbext.linker.filesystem import FileSystem
 from gdbext.linker.linkmaps import LinkMap
 from gdbext.linker.locate import Search, system_directories
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module
@@ -34,7 +34,7 @@ class Surroundings(NamedTuple):
     """What the machine says: files, environment, ld.so.cache, /proc/cpuinfo (None: not known),
     the text of musl's path file (None without one), and how names are shown."""
 
-    view: FileView
+    view: FileSystem
     environment: Mapping[str, str] | None
     cache: Mapping[str, set[str]]
     cpuinfo: str | None

@@ -18,7 +18,7 @@ from gdbext.elf.file import ElfFile, FileData
 from gdbext.elf.image import DF_1_NODEFLIB, DT_FLAGS_1
 from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import WRONG_CLASS, WRONG_MACHINE, Flaw, check_header
-from gdbext.linker.fileview import Contents, FileView, Refused
+from gdbext.linker.filesystem import Contents, FileSystem, Refused
 from gdbext.linker.modules import Module
 from gdbext.linker.searchpaths import expand, written_paths
 
@@ -70,7 +70,7 @@ class Search:
     with; `levels` the subfolders of glibc-hwcaps that this CPU has, best first.
     """
 
-    view: FileView
+    view: FileSystem
     machine: int
     cache: Mapping[str, set[str]]
     library_path: tuple[str, ...]
@@ -174,7 +174,7 @@ def system_directories(data: FileData | None, musl: bool, musl_path: str | None)
             return _MUSL_USUAL
         words = re.split(r"[:\n]", musl_path.strip())
         return tuple(w.rstrip("/") + "/" for w in words if w)
-    match = _SYSTEM_DIRS.search(data) if data is not None else None
+    match = _SYSTEM_DIRS.search(data[:]) if data is not None else None
     if match is None:
         return _USUAL
     return tuple(decode_path(each) for each in match.group().rstrip(b"\0").split(b"\0"))

@@ -19,7 +19,7 @@ from gdbext.elf.image import PT_INTERP, Image
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import PAGE, Memory, read_string
 from gdbext.elf.soundness import Flaw, check_flags, check_segments, segments_of
-from gdbext.linker.fileview import Contents
+from gdbext.linker.filesystem import Contents
 from gdbext.linker.linkmaps import LinkMap
 from gdbext.linker.locate import Located, Lost, Search
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module

@@ -9,7 +9,7 @@ from gdbext.elf.file import open_elf
 from gdbext.findings.dlopen_errors import Cause
 from gdbext.findings.forecast import forecast_start
 from gdbext.linker.cache import read_cache
-from gdbext.linker.fileview import FileView
+from gdbext.linker.filesystem import FileSystem
 from gdbext.linker.host import Surroundings, host_of_program
 from gdbext.linker.prospect import interpreter_of
 from gdbext.linker.rights import NO_RIGHTS, Rights
@@ -28,7 +28,7 @@ def forecast(
     path = program or programs.program("loader/host").path
     file = open_elf(str(path))
     arch = next(a for a in ARCHES if a.machine == file.image.header.machine)
-    view = FileView(("",), str(path.parent), rights)
+    view = FileSystem(("",), str(path.parent), rights)
     around = Surroundings(
         view, environment or {}, read_cache("/etc/ld.so.cache"), cpuinfo, None, lambda name: name
     )

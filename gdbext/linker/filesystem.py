@@ -40,7 +40,7 @@ class Contents(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FileView:
+class FileSystem:
     """`roots` are put in front of absolute paths, in the order in which they are tried.
 
     `directory` is the working directory, None where it is not known; `pid` the process of this
