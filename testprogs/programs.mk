@@ -145,7 +145,7 @@ $(call lib,nullcall,libplugin.so,plugin.c)
 $(call lib,nullcall,libnoplt.so,plugin.c,-fno-plt)
 $(call lib,wildcall,libtarget.so,target.c)
 $(call exe,wildcall,host,host.c,,libtarget.so)
-$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads,\
+$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads crowd execdata,\
 	$(call host,$s)$(call lib,$s,libplugin.so,plugin.c))
 
 # dataonly: without start files there is nothing but the data
@@ -303,6 +303,48 @@ ifneq ($(glibc),)
 $(call exe,watch,host,host.c)
 $(call lib,watch,libplugin.so,plugin.c)
 endif
+
+# unloaded: musl unloads nothing
+ifneq ($(glibc),)
+$(call lib,unloaded,libgone.so,plugin.c)
+$(call exe,unloaded,host,host.c)
+endif
+
+# deadlock: the plugin calls the host
+ifneq ($(glibc),)
+$(call exe,deadlock,host,host.c,-rdynamic)
+$(call lib,deadlock,libplugin.so,plugin.c)
+endif
+
+# interposed: the program exports its own
+$(call lib,interposed,libplugin.so,plugin.c)
+$(call exe,interposed,host,host.c,-rdynamic)
+
+# misled: a slot that is overwritten, so it must be writable
+ifneq ($(glibc),)
+$(call lib,misled,libtarget.so,target.c)
+$(call lib,misled,libstranger.so,stranger.c)
+$(call lib,misled,libplugin.so,plugin.c,-Wl$(comma)-z$(comma)norelro -Wl$(comma)--no-as-needed,libtarget.so libstranger.so)
+$(call host,misled)
+endif
+
+# early: the client does not say that it needs the registry
+ifneq ($(glibc),)
+$(call lib,early,libregistry.so,registry.c)
+$(call lib,early,libclient.so,client.c)
+$(call exe,early,host,host.c,-Wl$(comma)--no-as-needed,libregistry.so libclient.so)
+endif
+
+# structs: one name, two layouts
+$(call lib,structs,libcallee.so,callee.c)
+$(call lib,structs,libplugin.so,plugin.c,,libcallee.so)
+$(call host,structs)
+
+# runtimes: zlib's functions twice
+$(call lib,runtimes,libsecond.so,copy.c,-DSELF=end_stream)
+$(call lib,runtimes,libfirst.so,copy.c,-DSELF=begin_stream -DOTHER=end_stream,libsecond.so)
+$(call lib,runtimes,libplugin.so,plugin.c,,libfirst.so)
+$(call host,runtimes)
 
 # audit: for LD_AUDIT
 ifneq ($(glibc),)

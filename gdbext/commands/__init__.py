@@ -9,6 +9,7 @@ from gdbext.commands.links import PlugLinks
 from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.symbol import PlugSymbol
+from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
@@ -24,6 +25,7 @@ COMMANDS = (
     PlugNeeded,
     PlugInit,
     PlugTls,
+    PlugThreads,
     PlugWhy,
     PlugWatch,
 )

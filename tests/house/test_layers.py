@@ -18,10 +18,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "linker": {"elf"},
     "findings": {"elf", "linker"},
     "render": set(),
-    "inferior": {"elf", "linker"},
+    "inferior": {"elf", "linker", "loads"},
     "settings": set(),
+    "loads": set(),  # at each of GDB's events: it must not load what inferior/ needs
     "commands": FACTS | {"inferior", "settings"},
-    "stops": FACTS | {"inferior", "settings"},
+    "stops": FACTS | {"inferior", "loads", "settings"},
     # What a user's shell, `source gdbext` and load() start from.
     "packages": set(),
     "gdbinit": set(),
