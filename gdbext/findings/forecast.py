@@ -122,10 +122,11 @@ def _causes(forecast: Forecast) -> Iterator[Cause]:
         yield explain_failure(forecast, failure)
     for arrival in prospect.arrivals[1:]:
         yield from mapping_causes(forecast, arrival)
-    yield from missing_versions(forecast)
+    versions = list(missing_versions(forecast))
+    yield from versions
     yield from cpu_causes(forecast)
-    if prospect.failures:
-        return  # what is missing would define symbols too
+    if prospect.failures or versions:
+        return  # what is missing, or too old, would define symbols too
     yield from undefined_symbols(forecast)
     yield from tls_causes(forecast)
 

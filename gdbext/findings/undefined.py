@@ -170,7 +170,8 @@ def _who_has_it(forecast: Forecast, row: Undefined, name: str) -> tuple[list[str
     near = closest_names(forecast, row.name)
     if near:
         texts = [f"{text} (in {file})" for text, file in near]
-        return [f"nothing near defines {name}; similar names: {', '.join(texts)}"], ""
+        fix = f"Check the name and its arguments: {near[0][1]} has {near[0][0]}."
+        return [f"nothing near defines {name}; similar names: {', '.join(texts)}"], fix
     return [], ""
 
 

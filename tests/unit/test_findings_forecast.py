@@ -55,6 +55,10 @@ def test_lazy_binding_defers_functions_alone() -> None:
 def test_nearest_name_and_where_the_missing_file_is() -> None:
     found = forecast(built("why/libundefined.so"))
     assert any("libnames_misspelled (in libnames.so)" in line for line in found.evidence)
+    assert "libnames_misspelled" in found.remedy
+    found = forecast(built("why/libwants.so"))
+    assert any(line == "WHY_2 is needed for newer" for line in found.evidence)
+    assert not any(line.startswith("further:") for line in found.evidence)
     found = forecast("libtwi.so")
     assert any(line.endswith("/libtwo.so") for line in found.evidence)
     found = forecast("/nonesuch/libx.so")
