@@ -14,6 +14,7 @@ from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
+from gdbext.commands.why import PlugWhy
 
 COMMANDS = (
     PlugLinks,
@@ -26,6 +27,7 @@ COMMANDS = (
     PlugInit,
     PlugTls,
     PlugThreads,
+    PlugWhy,
     PlugWatch,
     PlugReport,
 )

@@ -79,11 +79,15 @@ class Command(gdb.Command, ABC):
         except Problem as problem:
             raise gdb.GdbError(f"{self.name}: {_one_line(str(problem))}") from problem
 
-    def _run(self, args: argparse.Namespace) -> None:
-        """A call of its own, so that all facts are gone when the collector runs again."""
+    def open(self) -> Any:  # noqa: ANN401
+        """What facts() is handed: the inferior, which must have a process."""
         from gdbext.inferior import Inferior
 
-        inferior = Inferior()
+        return Inferior()
+
+    def _run(self, args: argparse.Namespace) -> None:
+        """A call of its own, so that all facts are gone when the collector runs again."""
+        inferior = self.open()
         try:
             facts = self.facts(inferior, args)
             write(self._output(facts, args), args.out)

@@ -181,7 +181,11 @@ def _open(path: str) -> int:
 
 def open_elf(path: str) -> ElfFile:
     """Open an ELF file; raises Problem when it is missing, damaged or not 64-bit ELF."""
-    data = map_file(path)
+    return read_elf(path, map_file(path))
+
+
+def read_elf(path: str, data: FileData) -> ElfFile:
+    """The ELF file with these contents; raises Problem when it is damaged or not 64-bit ELF."""
     header = decode_header(bytes(data[:64]))
     table = bytes(data[header.phoff : header.phoff + header.phnum * 56])
     segments = decode_segments(table)
