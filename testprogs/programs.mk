@@ -218,6 +218,38 @@ $(call exe,search,bare,loader/host.c,-Wl$(comma)-rpath-link$(comma).)
 $(call exe,search,rpath,loader/host.c,-Wl$(comma)--disable-new-dtags -Wl$(comma)-rpath$(comma)'$$$$ORIGIN/one:$$$$ORIGIN/two')
 endif
 
+# why: libraries that cannot be loaded; linked/ has what is there when they are linked, and gone or older at run time
+$(call exe,why,host,loader/host.c)
+$(call lib,why,linked/libgone.so,small.c,-DNAME=gone)
+$(call lib,why,libneedy.so,user.c,-DNAME=needy -DNEEDS=gone -Wl$(comma)-rpath$(comma)'$$$$ORIGIN',linked/libgone.so)
+$(call lib,why,libchain.so,user.c,-DNAME=chain -DNEEDS=needy -Wl$(comma)--unresolved-symbols=ignore-in-shared-libs,libneedy.so)
+$(call lib,why,libundefined.so,user.c,-DNAME=undefined -DNEEDS=libnames_misspelt)
+$(call lib,why,libnames.so,small.c,-DNAME=libnames_misspelled)
+$(call lib,why,libnoopen.so,small.c,-DNAME=noopen -Wl$(comma)-z$(comma)nodlopen)
+$(call lib,why,libcrash.so,crash.c)
+$(call lib,why,libtls.so,tls.c,-DSIZE=100000 -ftls-model=initial-exec)
+$(call lib,why,libplain.so,small.c,-DNAME=plain)
+$(call lib,why,libbig.so,big.c)
+$(call exe,why,asker,asker.c)
+$(call lib,why,libmagic.so,magic.c,-DRELEASE=1500)
+$(call lib,why,libmagic14.so,magic.c,-DRELEASE=1400)
+$(call lib,why,libunmagic.so,user.c,-DNAME=unmagic -DNEEDS=pg_detoast_datum)
+$(call exe,why,choosy,choosy.c,-rdynamic -DHOST -DVERSION=1022001 -DHASH=1)
+$(call lib,why,libfitting.so,choosy.c,-DVERSION=1022001 -DHASH=1)
+$(call lib,why,libngxold.so,choosy.c,-DVERSION=1018000 -DHASH=1)
+$(call lib,why,libgoother.so,choosy.c,-DVERSION=1022001 -DHASH=2)
+ifneq ($(glibc),)
+$(call lib,why,libexecstack.so,small.c,-DNAME=execstack -Wl$(comma)-z$(comma)execstack)
+$(call lib,why,linked/libversioned.so,versioned.c,-DNEWER -Wl$(comma)--version-script=why/new.map)
+$(call lib,why,libversioned.so,versioned.c,-Wl$(comma)--version-script=why/old.map)
+$(call lib,why,libwants.so,user.c,-DNAME=wants -DNEEDS=newer,linked/libversioned.so)
+$(call lib,why,linked/libc.so.6,small.c,-DNAME=from_the_future -nostdlib -Wl$(comma)--version-script=why/libc.map)
+$(call lib,why,libfuture.so,user.c,-DNAME=future -DNEEDS=from_the_future -nostdlib,linked/libc.so.6)
+endif
+ifeq ($(SET),x86_64)
+$(call lib,why,libisa.so,isa.c)
+endif
+
 # needs: linked/ has what libraries are linked with and that is not there at run time
 ifneq ($(glibc),)
 $(call exe,needs,host,loader/host.c)

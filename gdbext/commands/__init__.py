@@ -8,11 +8,13 @@ from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
+from gdbext.commands.report import PlugReport
 from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
+from gdbext.commands.why import PlugWhy
 
 COMMANDS = (
     PlugLinks,
@@ -25,7 +27,9 @@ COMMANDS = (
     PlugInit,
     PlugTls,
     PlugThreads,
+    PlugWhy,
     PlugWatch,
+    PlugReport,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdbext.commands.base import Argument, Command, terminal_width
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from gdbext.findings.turns import Turn
     from gdbext.inferior import Inferior
     from gdbext.linker.initfini import Function
-    from gdbext.linker.modules import Module
     from gdbext.render.turns import Entry
 
 _LABELS = {"init": "DT_INIT", "fini": "DT_FINI", "preinit_array": "preinit ", "init_array": ""}
@@ -60,27 +59,12 @@ class PlugInit(Command):
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> InitFacts:
-        from gdbext.findings.turns import Look, take_turns
-        from gdbext.inferior.stacks import read_stacks
-        from gdbext.linker.initfini import Reader, constructors, destructors
-        from gdbext.linker.initorder import read_init_order
+        from gdbext.commands.running import read_turns
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
 
         linker = read_linker(inferior)
-        tables = inferior.tables
-        order = read_init_order(inferior, linker, tables)
-        reader = Reader(inferior.memory, linker, tables)
-        stacks, left_out = read_stacks(inferior.gdb)
-
-        def symbol_start(module: Module, address: int) -> int | None:
-            found = tables.name(module, address)
-            return address - found.offset if found else None
-
-        look = Look(linker, order, stacks, _starts(inferior), symbol_start)
-        begin, end = take_turns(
-            look, list(constructors(reader, order)), list(destructors(reader, order))
-        )
+        begin, end, order, left_out = read_turns(inferior, linker)
         chosen = select_modules(linker, args.module) if args.module else None
         wanted = None if chosen is None else {id(m) for m in chosen}
         notes = [*order.notes, *left_out]
@@ -122,26 +106,6 @@ _TITLES = {
     "Constructors": "in the order of their calls",
     "Destructors": "in the order in which exit() would run them",
 }
-
-
-def _starts(inferior: Inferior) -> Callable[[Module], tuple[int, ...]]:
-    """The function starts of a module, read once."""
-    from gdbext.elf.problem import Problem
-    from gdbext.elf.unwind import read_function_starts
-
-    made: dict[int, tuple[int, ...]] = {}
-
-    def starts(module: Module) -> tuple[int, ...]:
-        key = id(module)
-        if key not in made:
-            try:
-                image = module.image
-                made[key] = read_function_starts(inferior.memory, image) if image else ()
-            except Problem:
-                made[key] = ()  # the symbols tell, if anything does
-        return made[key]
-
-    return starts
 
 
 def _rows(turns: Sequence[Turn], wanted: set[int] | None) -> list[Row]:

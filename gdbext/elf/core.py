@@ -14,7 +14,8 @@ from gdbext.elf.image import ET_CORE, PT_LOAD, PT_NOTE, Segment, decode_header, 
 from gdbext.elf.notes import Note, decode_notes
 from gdbext.elf.problem import Problem
 
-NT_AUXV, NT_FILE = 6, 0x46494C45
+NT_PRSTATUS, NT_AUXV, NT_FILE = 1, 6, 0x46494C45
+_CURSIG_AT = 12  # offset of pr_cursig in struct elf_prstatus (Linux, include/linux/elfcore.h)
 _PN_XNUM = 0xFFFF  # more segments than e_phnum can say: sh_info of section 0 has the number
 _SEGMENT_SIZE = 56
 _SECTION_INFO_AT = 44  # offset of sh_info in Elf64_Shdr
@@ -53,6 +54,13 @@ class Core:
         """The auxiliary vector, {AT_*: value}; {} when the core has none."""
         data = next((n.data for n in self.notes if n.type == NT_AUXV), b"")
         return decode_auxv(data)
+
+    @cached_property
+    def signal(self) -> int | None:
+        """The number of the signal that ended the process; its thread's note is the first."""
+        data = next((n.data for n in self.notes if n.type == NT_PRSTATUS), b"")
+        number = int.from_bytes(data[_CURSIG_AT : _CURSIG_AT + 2], "little")
+        return number or None
 
     @cached_property
     def files(self) -> tuple[MappedFile, ...]:

@@ -133,7 +133,7 @@ class ElfFile:
         try:
             with open(data.open(), "rb") if isinstance(data, FileView) else BytesIO(data) as stream:
                 found = list(ELFFile(stream).iter_sections())
-        except (ELFError, OverflowError, ValueError):
+        except (ELFError, OSError, OverflowError, ValueError):
             return ()  # what pyelftools raises for headers that point outside of the file
         return tuple(
             Section(s.name, *(s.header[field] for field in _SECTION_FIELDS)) for s in found
@@ -181,7 +181,11 @@ def _open(path: str) -> int:
 
 def open_elf(path: str) -> ElfFile:
     """Open an ELF file; raises Problem when it is missing, damaged or not 64-bit ELF."""
-    data = map_file(path)
+    return read_elf(path, map_file(path))
+
+
+def read_elf(path: str, data: FileData) -> ElfFile:
+    """The ELF file with these contents; raises Problem when it is damaged or not 64-bit ELF."""
     header = decode_header(bytes(data[:64]))
     table = bytes(data[header.phoff : header.phoff + header.phnum * 56])
     segments = decode_segments(table)

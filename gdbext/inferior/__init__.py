@@ -223,6 +223,12 @@ class Inferior:
             self.memory.back_with_file(image, file)
 
 
+def has_process() -> bool:
+    """Whether the selected inferior has a process or a core."""
+    inferior = gdb.selected_inferior()
+    return bool(inferior.pid or inferior.threads())
+
+
 def _target_kind(inferior: gdb.Inferior) -> str:
     """`native`, `core`, `remote`, `extended-remote` and so on, as GDB names its targets."""
     if hasattr(inferior, "connection"):

@@ -66,6 +66,22 @@ def read_paths(memory: Memory, layout: Layout | None, module: Module) -> Paths:
     )
 
 
+def written_paths(module: Module) -> Paths:
+    """The RPATH or RUNPATH of `module` as its own dynamic section has it, expanded by us.
+
+    It is what a search would use now, whether or not ld.so ever made one for this module.
+    """
+    image = module.image
+    if image is None:
+        return Paths(None, None, None)
+    runpath = image.value(DT_RUNPATH) is not None
+    tag = DT_RUNPATH if runpath else DT_RPATH
+    if image.value(tag) is None:
+        return Paths(None, None, None)
+    found = tuple(expand(_text(module.memory, module, tag), ":", module, ()))
+    return Paths(None, found, None) if runpath else Paths(found, None, None)
+
+
 def _own_list(
     memory: Memory, layout: Layout | None, module: Module, tag: int
 ) -> tuple[tuple[str, ...] | None, bool | None]:

@@ -34,7 +34,7 @@ _BAD = ("unmapped", "null", "below-stack")
 class Crash(NamedTuple):
     """What the report says. `fault_reason` tells where the fault address is from, or why none."""
 
-    signal: str
+    signal: str | None
     why: str | None
     thread: str | None
     fault: Place | None
@@ -57,19 +57,19 @@ class Fault(NamedTuple):
     sent: bool = False
 
 
-def read_crash(inferior: Inferior, signal: str) -> Crash:
-    """Gather the facts of a stop at `signal`."""
+def read_crash(inferior: Inferior, signal: str | None, most: int = FRAMES + 1) -> Crash:
+    """Gather the facts of a stop at `signal` (None: at none), with at most so many frames."""
     linker, problem = read_linker_or_images(inferior)
-    space = careful(inferior.map(linker), [signal])
+    space = careful(inferior.map(linker), [signal] if signal else [])
     arch = inferior.arch
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
-    frames = read_frames(FRAMES + 1)
+    frames = read_frames(most)
     call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
-    fault = _fault(space, signal, pc, call is not None)
+    fault = _fault(space, signal, pc, call is not None) if signal else Fault()
     site = space.place(pc)
     fault_place = space.place(fault.address) if fault.address is not None else None
-    call = call or _jump(space, site)
+    call = call or (_jump(space, site) if signal else None)
     places = [(f, frame_place(space, f)) for f in frames]
     stack_pointer = register(arch.sp) or 0
     return Crash(
@@ -85,7 +85,9 @@ def read_crash(inferior: Inferior, signal: str) -> Crash:
         problem=problem,
         causes=read_causes(
             inferior, space, signal, fault.sent, stack_pointer, fault_place, site, call, places
-        ),
+        )
+        if signal
+        else CrashFacts(()),
     )
 
 

@@ -31,7 +31,8 @@ def report(crash: Crash, color: bool, width: int) -> Iterator[str]:
     """The lines of the report, in `width` columns where they can be."""
     cause = crash.causes.cause
     said = cause.text if cause is not None else crash.why
-    title = printable(f"[gdbext] {crash.signal}: {said}" if said else f"[gdbext] {crash.signal}")
+    stop = crash.signal or "no signal"
+    title = printable(f"[gdbext] {stop}: {said}" if said else f"[gdbext] {stop}")
     yield from (bold(line, color) for line in wrapped("", title, width))
     for head, fact in _summary(crash):
         text = printable(fact)

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inferior": {"elf", "linker", "loads"},
     "settings": set(),
     "loads": set(),  # at each of GDB's events: it must not load what inferior/ needs
-    "commands": FACTS | {"inferior", "settings"},
+    "commands": FACTS | {"inferior", "settings", "stops"},
     "stops": FACTS | {"inferior", "loads", "settings"},
     # What a user's shell, `source gdbext` and load() start from.
     "packages": set(),
