@@ -210,9 +210,9 @@ def _ghost_names(place: Place, demangle: Demangle) -> tuple[str, str]:
 
 def _told_by(place: Place) -> tuple[str, ...]:
     assert place.ghost is not None
-    library = place.ghost.library
-    how = how_known(library)
-    return (f"{library.path or 'a library'} was at {library.start:#x} - {library.end:#x}: {how}",)
+    one = place.ghost.library
+    name = one.path or "a library"
+    return (f"{name} was at {one.start:#x} - {one.end:#x}: {how_known(one)}",)
 
 
 def _site_name(scene: Scene) -> str:
@@ -293,10 +293,8 @@ def _executed(scene: Scene) -> Iterator[Cause]:
         return
     where = describe(site, scene.demangle)
     evidence = [f"the PC {site.address:#x} is {where}"]
-    caller = "the program"
-    if scene.call is not None:
-        caller = scene.call.caller.file_name
-        evidence.append(
-            f"called from {module_offset(scene.call.caller, scene.call.return_address)}"
-        )
+    caller, call = "the program", scene.call
+    if call is not None:
+        caller = call.caller.file_name
+        evidence.append(f"called from {module_offset(call.caller, call.return_address)}")
     yield Cause(EXECUTION, f"{caller} called data as if it were code: {where}", tuple(evidence))
