@@ -1,6 +1,6 @@
 """What GDB saw being loaded: a bounded record, for the day when a library is gone.
 
-It runs at each of GDB's new_objfile events, so it imports nothing heavy, reads the newest
+Its handler runs at each of GDB's new_objfile events, so it imports nothing heavy, reads the newest
 link_maps alone, and stops early when that takes long. Nothing is worked out here: the bytes are
 kept, and linker.unloaded is told of them when somebody asks.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections import deque
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -34,6 +35,17 @@ class Load(NamedTuple):
     head: bytes
 
 
+class Unload(NamedTuple):
+    """A library that a trace saw being unloaded: it lay in [start, end); `build_id` in hexadecimal
+    digits, None where it was not read."""
+
+    pid: int
+    path: str
+    start: int
+    end: int
+    build_id: str | None
+
+
 class _Process(NamedTuple):
     pid: int
     r_debug: int
@@ -42,6 +54,8 @@ class _Process(NamedTuple):
 
 _kept: dict[Load, None] = {}
 _latest: list[_Process] = []
+# What plug-trace adds, the latest last.
+unloads: deque[Unload] = deque(maxlen=_MOST_KEPT)
 
 
 def kept(pid: int) -> list[Load]:

@@ -77,7 +77,7 @@ class PlugWhere(Command):
 
 
 def _details(place: Place) -> Iterator[str]:
-    from gdbext.findings.description import access, slot_name
+    from gdbext.findings.description import access, how_known, slot_name
     from gdbext.inferior.frames import demangle
     from gdbext.render.tables import pairs
 
@@ -90,6 +90,11 @@ def _details(place: Place) -> Iterator[str]:
         start = place.module.bias + place.segment.vaddr
         end = start + place.segment.memsz
         rows.append(("segment", f"{start:#x} - {end:#x} {access(place.segment.flags)}"))
+    if place.ghost is not None:
+        library = place.ghost.library
+        rows.append(("library", library.path + ("…" if library.cut else "")))
+        rows.append(("was at", f"{library.start:#x} - {library.end:#x}"))
+        rows.append(("known by", how_known(library)))
     if place.region is not None:
         region = place.region
         path = f" {region.path}" if region.path else ""

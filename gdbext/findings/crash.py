@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 from gdbext.elf.arch import ABSOLUTE
 from gdbext.elf.image import PF_W, PF_X, PT_GNU_RELRO
 from gdbext.findings.calls import BadCall
-from gdbext.findings.description import Demangle, describe, module_offset, slot_name, unloaded_name
+from gdbext.findings.description import (
+    Demangle,
+    describe,
+    how_known,
+    module_offset,
+    slot_name,
+    unloaded_name,
+)
 from gdbext.findings.writes import JudgedSlot
 from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
@@ -204,11 +211,7 @@ def _ghost_names(place: Place, demangle: Demangle) -> tuple[str, str]:
 def _told_by(place: Place) -> tuple[str, ...]:
     assert place.ghost is not None
     library = place.ghost.library
-    how = {
-        "trace": "the trace recorded it",
-        "events": "GDB saw it being loaded, and it is in no link_map chain now",
-        "memory": "ld.so's freed memory tells of it: probable, not certain",
-    }[library.evidence]
+    how = how_known(library)
     return (f"{library.path or 'a library'} was at {library.start:#x} - {library.end:#x}: {how}",)
 
 

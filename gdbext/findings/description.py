@@ -13,7 +13,7 @@ from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
 from gdbext.linker.places import Place
 from gdbext.linker.process import Region
-from gdbext.linker.unloaded import Ghost, Unloaded
+from gdbext.linker.unloaded import EVENTS, MEMORY, TRACE, Ghost, Unloaded
 
 Demangle = Callable[[str], str]
 
@@ -119,6 +119,18 @@ def unloaded_name(library: Unloaded) -> str:
     if not name:
         return "a library whose name is lost"
     return name + ("…" if library.cut else "")
+
+
+_EVIDENCE = {
+    TRACE: "the trace recorded it",
+    EVENTS: "GDB saw it being loaded, and it is in no link_map chain now",
+    MEMORY: "ld.so's freed memory tells of it: probable, not certain",
+}
+
+
+def how_known(library: Unloaded) -> str:
+    """What an unloaded library is known by."""
+    return _EVIDENCE[library.evidence]
 
 
 _PHRASES: dict[str, Callable[[Place, Demangle], str]] = {

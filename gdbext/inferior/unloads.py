@@ -18,7 +18,7 @@ from gdbext.elf.reader import BytesMemory
 from gdbext.elf.symbols import SymbolTable
 from gdbext.linker.freedmaps import search_find_object, search_freed_maps
 from gdbext.linker.modules import Linker
-from gdbext.linker.unloaded import EVENTS, MemorySearch, Unloaded, UnloadedSet
+from gdbext.linker.unloaded import EVENTS, TRACE, MemorySearch, Unloaded, UnloadedSet
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior
@@ -28,17 +28,12 @@ _MOST_FILES = 10_000
 
 
 def read_unloaded(
-    inferior: Inferior,
-    linker: Linker,
-    areas: Sequence[tuple[int, int]],
-    traced: Sequence[Unloaded] = (),
+    inferior: Inferior, linker: Linker, areas: Sequence[tuple[int, int]]
 ) -> UnloadedSet:
-    """The unloaded libraries; `traced` are those that a trace recorded, the oldest first.
-
-    `areas` is where ld.so's freed memory may be."""
+    """The unloaded libraries; `areas` is where ld.so's freed memory may be."""
     memory = inferior.memory
     return UnloadedSet(
-        records=(*_seen(inferior, linker), *traced),
+        records=(*_seen(inferior, linker), *_traced(inferior)),
         search=MemorySearch(
             lambda: search_freed_maps(memory, linker, areas),
             lambda address: search_find_object(memory, areas, address),
@@ -77,6 +72,12 @@ def _seen(inferior: Inferior, linker: Linker) -> Iterator[Unloaded]:
         headers = (len(image.segments), image.bias + image.header.entry)
         path = decode_path(load.name)
         yield Unloaded(path, image.start, image.end, build_id, EVENTS, False, headers)
+
+
+def _traced(inferior: Inferior) -> Iterator[Unloaded]:
+    for one in loads.unloads:
+        if one.pid == inferior.gdb.pid:
+            yield Unloaded(one.path, one.start, one.end, one.build_id, TRACE)
 
 
 def _image(inferior: Inferior, load: loads.Load) -> Image | None:

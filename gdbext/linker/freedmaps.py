@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from gdbext.elf.core import decode_path
 from gdbext.elf.image import PF_W
@@ -92,16 +93,27 @@ def search_freed_maps(memory: Memory, linker: Linker, areas: Sequence[Area]) -> 
 
 def _self_pointers(memory: Memory, start: int, end: int) -> Iterator[int]:
     """Every address A in [start, end) whose word at A + REAL is A."""
-    for first in range(start, end, _PIECE):
-        last = min(end, first + _PIECE)
-        try:
-            data = memory.read(first, last - first)
-        except Unreadable:
-            continue
+    for first, data in _pieces(memory, start, end):
+        last = first + len(data)
         for window in range((first - REAL) // _WINDOW * _WINDOW, last, _WINDOW):
             # The words that may point into this window are REAL bytes further on.
             low, high = max(first, window + REAL), min(last, window + _WINDOW + REAL)
             yield from _pointers(data[low - first : high - first], low, window)
+
+
+def _pieces(memory: Memory, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """What can be read of an area: in large pieces, in small ones where that fails (before the
+    heap of a program under qemu there may be a gap)."""
+    for first in range(start, end, _PIECE):
+        last = min(end, first + _PIECE)
+        try:
+            yield first, memory.read(first, last - first)
+            continue
+        except Unreadable:
+            pass
+        for low in range(first, last, _WINDOW):
+            with suppress(Unreadable):
+                yield low, memory.read(low, min(_WINDOW, last - low))
 
 
 def _pointers(data: bytes, start: int, window: int) -> Iterator[int]:
@@ -165,11 +177,7 @@ def search_find_object(memory: Memory, areas: Sequence[Area], address: int) -> U
     names.
     """
     for low, high in areas:
-        for base in range(low, high, _PIECE):
-            try:
-                data = memory.read(base, min(_PIECE, high - base))
-            except Unreadable:
-                continue
+        for _, data in _pieces(memory, low, high):
             # a library of up to 16 MiB begins at an address with the same or the previous top
             for top in (address >> 24, (address >> 24) - 1):
                 found = _table_entry(data, top.to_bytes(5, "little"), address)

@@ -146,3 +146,20 @@ def test_core_of_another_machine(
     assert place["module"] is None if made.arm64 else place["module"].startswith("libgone")
     assert "symbol" not in place
     assert int(place["offset"], 16) == known["work"]
+
+
+def test_told_by_a_trace(live: Callable[..., Gdb], program: Callable[[str], Program]) -> None:
+    """A record of a trace is as good as the library's own: its file gives the symbols."""
+    gdb = live("unloaded/host", "call", until="loaded")
+    library = program("unloaded/host").folder / "libgone.so"
+    modules = gdb.json("plug-links")["namespaces"][0]["modules"]
+    own = next(m for m in modules if m["path"] == str(library))
+    size = int(own["end"], 16) - int(own["start"], 16)
+    start = int(own["start"], 16) - (1 << 34)  # where nothing is
+    record = f"{str(library)!r}, {start}, {start + size}, None"
+    gdb.cmd("python from gdbext.loads import Unload, unloads")
+    gdb.cmd(f"python unloads.append(Unload(gdb.selected_inferior().pid, {record}))")
+    work = symbol_addresses(library)["work"]
+    place = gdb.json(f"plug-where {start + work:#x}")
+    assert place["text"] == f"libgone.so (unloaded), +{work:#x}, work"
+    assert place["unloaded"]["evidence"] == "trace"

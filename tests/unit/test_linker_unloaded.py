@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gdbext.elf.reader import BytesMemory
 from gdbext.linker.freedmaps import (
@@ -96,6 +98,13 @@ def test_over_the_border_of_what_is_read_at_once() -> None:
         area = [(HEAP, HEAP + len(data))]
         memory = BytesMemory({HEAP: bytes(data)})
         assert [u.start for u in search_freed_maps(memory, linker(), area)] == [START]
+
+
+def test_a_gap_in_front_of_it() -> None:
+    memory = heap({HEAP + 0x8590: freed(HEAP + 0x8590)})
+    area = [(HEAP - 0x20000, HEAP + SIZE)]
+    # HEAP is no border of a window, so a part of it goes with the gap
+    assert [u.start for u in search_freed_maps(memory, linker(), area)] == [START]
 
 
 def test_a_name_whose_end_is_lost() -> None:
@@ -202,3 +211,17 @@ def test_the_table_is_asked_where_no_link_map_is_left() -> None:
     search = MemorySearch(list, lambda address: entry if address == START else None)
     assert search(START) == [entry]
     assert search(END + 0x10000) == []
+
+
+@given(st.binary(min_size=0x600, max_size=0x600), st.integers(0, 200))
+def test_any_bytes_give_libraries_in_range_or_none(noise: bytes, words: int) -> None:
+    """A block that others own now: an l_real that points to itself, and anything else."""
+    at = HEAP + 0x590
+    block = bytearray(noise)
+    kept = freed(at)
+    block[40:48] = kept[40:48]
+    block[8 * words : 8 * words + 400] = kept[8 * words : 8 * words + 400]
+    for found in search_freed_maps(heap({at: bytes(block[:0x600])}), linker(), AREA):
+        assert 0 < found.start < found.end < 1 << 56
+        assert found.start % 4096 == 0
+    search_find_object(heap({at: bytes(block[:0x600])}), AREA, START + 0x100)
