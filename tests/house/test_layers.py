@@ -27,11 +27,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "packages": set(),
     "gdbinit": set(),
     "doctor": {"gdbinit", "packages"},
-    "cli": FACTS | {"doctor", "gdbinit", "packages"},
+    "postmortem": {"elf", "packages"},
+    "cli": FACTS | {"doctor", "gdbinit", "packages", "postmortem"},
     "source": {"packages"},
     "__init__": {"commands", "settings", "stops"},
 }
-WITHOUT_GDB = FACTS | {"cli", "gdbinit", "packages", "__init__"}
+WITHOUT_GDB = FACTS | {"cli", "gdbinit", "packages", "postmortem", "__init__"}
 MAY_PRINT = {"cli", "commands", "stops", "doctor"}
 ONLY_IN = {"elftools": "elf", "tabulate": "render", "pygments": "render"}
 
