@@ -10,6 +10,7 @@ from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.tls import PlugTls
+from gdbext.commands.trace import PlugTrace
 from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
 
@@ -23,6 +24,7 @@ COMMANDS = (
     PlugNeeded,
     PlugInit,
     PlugTls,
+    PlugTrace,
     PlugWatch,
 )
 

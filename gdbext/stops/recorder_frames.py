@@ -89,16 +89,16 @@ class Backtraces:
             return [(back, 0)]  # GDB has no unwind information (yet): the caller is known anyway
         return found
 
-    def _remember(
-        self, memory: Memory, back: int, sp: int, found: list[tuple[int, int]]
-    ) -> None:
+    def _remember(self, memory: Memory, back: int, sp: int, found: list[tuple[int, int]]) -> None:
         """Where each return address stands: between the stack pointers of two frames."""
         slots: list[tuple[int, int]] = []
         for (_, low), (pc, high) in zip(found, found[1:]):
             if not sp <= low < high <= sp + _DEEPEST:
                 return
             try:
-                words = struct.unpack(f"<{(high - low) // 8}Q", memory.read(low, (high - low) // 8 * 8))
+                words = struct.unpack(
+                    f"<{(high - low) // 8}Q", memory.read(low, (high - low) // 8 * 8)
+                )
             except (Unreadable, struct.error):
                 return
             places = [i for i, w in enumerate(words) if self._arch.code_address(w) == pc]

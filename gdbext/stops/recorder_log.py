@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from gdbext.elf.problem import Problem
@@ -66,6 +66,13 @@ class Log:
         self.events.clear()
         self.earlier.clear()
         self.dropped = 0
+
+    def view(self, events: Sequence[Event]) -> Log:
+        """A log of some of the events, for showing."""
+        other = Log(self.limit, None, self.wanted)
+        other.events = {event.id: event for event in events}
+        other.dropped, other.clock = self.dropped, self.clock
+        return other
 
     def close(self) -> None:
         """End the stream."""

@@ -68,7 +68,8 @@ def find_site(memory: Memory, record: Record, entry: int, name: str) -> Site:
     """The function at `entry` of a module with its returns."""
     returns: dict[int, None] = {}
     functions = Functions(memory, record.image) if record.image else None
-    todo, seen = [entry], set()
+    todo: list[int] = [entry]
+    seen: set[int] = set()
     while todo and len(seen) < _MOST_JUMPS:
         start = todo.pop(0)
         if start in seen:
@@ -79,9 +80,9 @@ def find_site(memory: Memory, record: Record, entry: int, name: str) -> Site:
             if code in _RETURNS.get(_arch_name(), ()):
                 returns[address] = None
             target = _jump(address, code)
-            if target is not None and record.start <= target < record.end:
-                if not start <= target < end:
-                    todo.append(target)
+            outside = target is not None and not start <= target < end
+            if target is not None and outside and record.start <= target < record.end:
+                todo.append(target)
     return Site(name, entry, tuple(returns))
 
 
@@ -137,7 +138,7 @@ def _jump(address: int, code: bytes) -> int | None:
     if _arch_name() == "aarch64":
         word = int.from_bytes(code, "little")
         return address + _signed(word, 26) * 4 if word & 0xFC000000 == 0x14000000 else None
-    if len(code) == 2 and code[0] == 0xEB or len(code) == 5 and code[0] == 0xE9:
+    if (len(code) == 2 and code[0] == 0xEB) or (len(code) == 5 and code[0] == 0xE9):
         return address + len(code) + int.from_bytes(code[1:], "little", signed=True)
     return None
 

@@ -30,9 +30,7 @@ class Stays:
         self._sought = False
         self._known: dict[tuple[int, int, int], tuple[Stay, ...]] = {}
 
-    def why(
-        self, memory: Memory, address: int, modes: int, generation: int
-    ) -> tuple[Stay, ...]:
+    def why(self, memory: Memory, address: int, modes: int, generation: int) -> tuple[Stay, ...]:
         """The reasons for the library whose link_map is at `address`.
 
         `modes` are the flags that it was opened with, `generation` counts changes of the lists.
@@ -71,9 +69,7 @@ class Stays:
         return tuple(found) or (Stay("unknown", "nothing that is known keeps it"),)
 
 
-def _reasons(
-    inferior: Inferior, linker: Linker, module: Module, modes: int
-) -> Iterator[Stay]:
+def _reasons(inferior: Inferior, linker: Linker, module: Module, modes: int) -> Iterator[Stay]:
     memory, private = inferior.memory, module.private
     if private is None:
         return

@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": set(),
     "inferior": {"elf", "linker"},
     "settings": set(),
-    "commands": FACTS | {"inferior", "settings"},
+    "commands": FACTS | {"inferior", "settings", "stops"},
     "stops": FACTS | {"inferior", "settings"},
     # What a user's shell, `source gdbext` and load() start from.
     "packages": set(),
