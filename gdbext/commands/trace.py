@@ -47,7 +47,7 @@ class PlugTrace(Command):
     arguments = (
         Argument("ACTION", "on, off, show or clear.", complete=" ".join(_ACTIONS)),
         Argument("-dlsym", "on: record dlsym and dlvsym as well."),
-        Argument("-ctors", "on: record constructors and destructors of libraries opened later."),
+        Argument("-ctors", "on: record constructors and destructors of libraries as well."),
         Argument("-threads", "on: record pthread_create as well."),
         Argument("-regex", "on, show: only libraries whose path matches RE.", "RE"),
     )

@@ -163,7 +163,8 @@ def _summary(summary: Summary, width: int) -> Iterator[str]:
         yield "Threads that came during a call:"
         for started in summary.started:
             name = os.path.basename(started.path or "?")
-            text = f"{name}: {started.before} threads before, {started.after} after"
+            before = count(started.before, "thread")
+            text = f"{name}: {before} before, {started.after} after"
             made = [f"{_spot(by)} started {_spot(routine)}" for by, routine in started.makers]
             yield from wrapped("  ", printable("; ".join([text, *made])), width)
     if summary.pairs:

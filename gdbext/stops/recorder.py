@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import gdb
@@ -12,7 +13,6 @@ from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_string, read_words
 from gdbext.findings.events import (
     DLCLOSE,
-    DLMOPEN,
     DLOPEN,
     DLSYM,
     OPENS,
@@ -23,20 +23,20 @@ from gdbext.findings.events import (
     Spot,
     error_class,
 )
+from gdbext.findings.opens import find_requests
+from gdbext.stops.recorder_arguments import (
+    ARGUMENTS,
+    KINDS,
+    LIBC_OWN,
+    NO_TEXT,
+    RESULTS,
+    created,
+    register_of,
+    with_arguments,
+)
 from gdbext.stops.recorder_calls import Call, Traced
 from gdbext.stops.recorder_log import Log
 from gdbext.stops.recorder_sites import Site
-
-# Arguments and result (psABI x86-64 3.2.3; AAPCS64 6.8.2)
-_ARGUMENTS = {"x86-64": ("rdi", "rsi", "rdx", "rcx"), "aarch64": ("x0", "x1", "x2", "x3")}
-_RESULTS = {"x86-64": "rax", "aarch64": "x0"}
-_WORD = (1 << 64) - 1
-KINDS = {
-    "dlopen": DLOPEN, "__libc_dlopen_mode": DLOPEN, "dlmopen": DLMOPEN, "dlclose": DLCLOSE,
-    "__libc_dlclose": DLCLOSE, "dlsym": DLSYM, "dlvsym": DLSYM, "pthread_create": THREAD,
-}  # fmt: skip
-LIBC_OWN = ("__libc_dlopen_mode", "__libc_dlclose")
-NO_TEXT = "ld.so's text was not seen: this linker has no function for failures to break at"
 
 
 class Options(NamedTuple):
@@ -81,7 +81,7 @@ class Recorder:
         began = self.log.now()
         process, kind = self.process(), KINDS[site.name]
         frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        sp = _register(frame, process.arch.sp)
+        sp = register_of(frame, process.arch.sp)
         try:
             back = self._return_address(process, frame, sp)
         except Unreadable as problem:
@@ -104,13 +104,13 @@ class Recorder:
             by_libc=site.name in LIBC_OWN,
         )
         event = event._replace(caller=event.frames[0])
-        words = [_register(frame, name) for name in _ARGUMENTS[process.arch.name]]
-        event = _with_arguments(process, event, words)
+        words = [register_of(frame, name) for name in ARGUMENTS[process.arch.name]]
+        event = with_arguments(process, event, words)
         wanted = self.log.wanted
         kept = any(wanted(text) for text in (event.module, event.path) if text is not None)
         if event.function is not None and event.function.module is not None:
             kept = kept or wanted(event.function.module)
-        calls.append(Call(event, site.entry, sp, began, kept or wanted(""), words[0]))
+        calls.append(Call(event, site.entry, sp, began, kept or wanted(""), back, words[0]))
         if calls[-1].kept:
             self.log.put(event)
 
@@ -118,7 +118,7 @@ class Recorder:
         """Such a function is about to return."""
         process = self.process()
         frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        sp = _register(frame, process.arch.sp)
+        sp = register_of(frame, process.arch.sp)
         calls = process.calls.get(thread.ptid[1], [])
         mine = next((i for i, c in enumerate(calls) if (c.sp, c.site) == (sp, site.entry)), None)
         if mine is None:
@@ -126,7 +126,7 @@ class Recorder:
         while len(calls) > mine + 1:
             process._leave(self.log, calls)
         call = calls[-1]
-        result = _register(frame, _RESULTS[process.arch.name])
+        result = register_of(frame, RESULTS[process.arch.name])
         self._finish(process, call, result)
         calls.pop()
         process.end(self.log, call, RETURNED)
@@ -143,10 +143,11 @@ class Recorder:
                 process.modes[result] = mode
                 call.event = call.event._replace(handle=result, module=record.path)
                 call.kept = call.kept or self.log.wanted(record.path)
+                process.claim(self.log, call, record)
         elif kind == DLCLOSE:
             self._closed(process, call)
         elif kind == THREAD:
-            call.event = call.event._replace(handle=_created(process, call))
+            call.event = call.event._replace(handle=created(process, call))
         if not failed:
             call.event = call.event._replace(error=None, error_class=None)
         elif call.event.error is None and kind != THREAD:
@@ -170,9 +171,13 @@ class Recorder:
         began = self.log.now()
         process = self.process()
         frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        sp = _register(frame, process.arch.sp)
+        sp = register_of(frame, process.arch.sp)
         lwp = thread.ptid[1]
         calls = process.settle(self.log, lwp, sp)
+        try:
+            back = self._return_address(process, frame, sp)
+        except Unreadable:
+            back = 0
         event = Event(
             id=self.log.number(),
             parent=calls[-1].event.id if calls else None,
@@ -185,7 +190,7 @@ class Recorder:
             function=process.frames.spot(address, exact=True),
             threads=(process.thread_count(), None),
         )
-        calls.append(Call(event, address, sp, began, self.log.wanted(path)))
+        calls.append(Call(event, address, sp, began, self.log.wanted(path), back))
         if calls[-1].kept:
             self.log.put(event)
 
@@ -193,7 +198,7 @@ class Recorder:
         """ld.so raises a failure; it passes through here again at each level that catches it."""
         process = self.process()
         frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        words = [_register(frame, each) for each in _ARGUMENTS[process.arch.name]]
+        words = [register_of(frame, each) for each in ARGUMENTS[process.arch.name]]
         errcode = words[0] & 0xFFFFFFFF
         try:
             if name == "_dl_signal_exception":  # {objname, errstring} (include/dl-exception)
@@ -206,7 +211,7 @@ class Recorder:
             self.note(str(problem))
             return
         full = f"{objname}: {message}" if objname else message
-        calls = process.settle(self.log, thread.ptid[1], _register(frame, process.arch.sp))
+        calls = process.settle(self.log, thread.ptid[1], register_of(frame, process.arch.sp))
         if calls and calls[-1].event.kind != THREAD:
             event = calls[-1].event
             calls[-1].event = event._replace(error=full, error_class=error_class(message, errcode))
@@ -218,13 +223,11 @@ class Recorder:
         last = next(reversed(self.log.events.values()), None)
         if last is not None and (last.error, last.by_libc) == (text, True):
             return  # the next level of catching
-        event = self.libc_event(process, DLOPEN)
+        event = self.libc_event(process, DLOPEN, path)
         if event is not None and self.log.wanted(path):
-            self.log.put(
-                event._replace(path=path, failed=True, result=0, error=text, error_class=kind)
-            )
+            self.log.put(event._replace(failed=True, result=0, error=text, error_class=kind))
 
-    def libc_event(self, process: Traced, kind: str) -> Event | None:
+    def libc_event(self, process: Traced, kind: str, path: str | None) -> Event | None:
         """An event of libc's own doing, at this moment; None while the program starts."""
         thread: gdb.InferiorThread | None = gdb.selected_thread()
         if thread is None:
@@ -240,8 +243,16 @@ class Recorder:
         outside = [s for s in places if not _is_linker(s.module)]
         if not outside or outside[0].module is None:
             return None  # ld.so starts the program; nobody has called it
+        stack = register_of(gdb.newest_frame(), process.arch.sp)
+        request = None
+        if path is not None:
+            requests = find_requests(process.memory, stack, None)
+            wanted = (r for r in requests if os.path.basename(r.file) == os.path.basename(path))
+            request = next(wanted, None)
         return Event(
             id=self.log.number(),
+            path=request.file if request else path,
+            mode=request.mode if request else None,
             parent=None,
             kind=kind,
             pid=process.pid,
@@ -258,7 +269,7 @@ class Recorder:
     @staticmethod
     def _return_address(process: Traced, frame: gdb.Frame, sp: int) -> int:
         link = process.arch.link_register
-        value = _register(frame, link) if link else read_words(process.memory, sp, 1)[0]
+        value = register_of(frame, link) if link else read_words(process.memory, sp, 1)[0]
         return process.arch.code_address(value)
 
 
@@ -269,38 +280,3 @@ def _is_linker(path: str | None) -> bool:
 
 def _is_libc(path: str | None) -> bool:
     return (path or "").rpartition("/")[2].startswith(("libc.", "libc-", "libdl"))
-
-
-def _register(frame: gdb.Frame, name: str) -> int:
-    return int(frame.read_register(name)) & _WORD
-
-
-def _with_arguments(process: Traced, event: Event, words: list[int]) -> Event:
-    if event.kind in OPENS:
-        shift = 1 if event.kind == DLMOPEN else 0
-        namespace = words[0] - (1 << 64) if words[0] >> 63 else words[0]
-        return event._replace(
-            path=_string(process, words[shift]),
-            mode=words[shift + 1] & 0xFFFFFFFF,
-            namespace=namespace if shift else None,
-        )
-    if event.kind == THREAD:
-        return event._replace(function=process.frames.spot(words[2], exact=True))
-    record = process.record(words[0])
-    event = event._replace(handle=words[0], module=record.path if record else None)
-    return event._replace(path=_string(process, words[1])) if event.kind == DLSYM else event
-
-
-def _string(process: Traced, address: int) -> str | None:
-    try:
-        return decode_path(read_string(process.memory, address)) if address else None
-    except Unreadable:
-        return None
-
-
-def _created(process: Traced, call: Call) -> int | None:
-    """The pthread_t that pthread_create has just stored."""
-    try:
-        return None if call.event.failed else read_words(process.memory, call.out, 1)[0]
-    except Unreadable:
-        return None

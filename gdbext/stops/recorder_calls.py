@@ -24,6 +24,7 @@ from gdbext.findings.events import (
     Event,
 )
 from gdbext.inferior.memory import GdbMemory
+from gdbext.linker.needed import read_needed
 from gdbext.stops.recorder_frames import Backtraces, is_below
 from gdbext.stops.recorder_log import Log
 from gdbext.stops.recorder_modules import ModuleBook, Record
@@ -39,6 +40,7 @@ class Call:
     sp: int
     began: float
     kept: bool  # it is in the log
+    back: int  # the return address
     out: int = 0  # where pthread_create is to put the new thread's id
 
 
@@ -54,6 +56,10 @@ class Traced:
     calls: dict[int, list[Call]] = field(default_factory=dict)  # by LWP, outermost first
     modes: dict[int, int] = field(default_factory=dict)  # all flags that a handle was opened with
 
+    unclaimed: list[str] = field(default_factory=list)  # libraries that came, by whom is not known
+
+    unreported: set[str] = field(default_factory=set)  # names of those that libc itself opened
+
     def __post_init__(self) -> None:
         self.memory: Memory = GdbMemory(self.inferior)
         self.frames = Backtraces(self.arch, self.book)
@@ -65,29 +71,54 @@ class Traced:
             self._attribute(log, tuple(r.path for r in came), tuple(r.path for r in went))
 
     def _attribute(self, log: Log, came: tuple[str, ...], went: tuple[str, ...]) -> None:
-        """Only the innermost open or close that runs can have changed the lists."""
-        running = [c for calls in self.calls.values() for c in calls]
-        changing = [c for c in running if c.event.kind in (*OPENS, DLCLOSE)]
-        for call in changing:
-            call.kept = call.kept or any(map(log.wanted, (*came, *went)))
+        """The innermost open or close that runs did it; of several threads it may be any, and
+        what each one brought in is known when it returns."""
+        changing = [
+            [c for c in calls if c.event.kind in (*OPENS, DLCLOSE)] for calls in self.calls.values()
+        ]
+        changing = [calls for calls in changing if calls]
+        if len(changing) == 1:
+            _add(log, changing[0][-1], came, went)
+            return
+        closing = [calls[-1] for calls in changing if calls[-1].event.kind == DLCLOSE]
+        if went and closing:
+            _add(log, closing[-1], (), went)
         if changing:
-            call = max(changing, key=lambda c: c.event.id)
-            event = call.event
-            call.event = event._replace(loaded=event.loaded + came, unloaded=event.unloaded + went)
+            self.unclaimed += came
+        else:
+            self.unreported |= {path.rpartition("/")[2] for path in came}
+
+    def claim(self, log: Log, call: Call, record: Record) -> None:
+        """An open returns: of what nobody has claimed, its library is its own, and what that
+        needs (DT_NEEDED)."""
+        todo = [record]
+        while self.unclaimed and todo:
+            each = todo.pop()
+            if each.path in self.unclaimed:
+                self.unclaimed.remove(each.path)
+                _add(log, call, (each.path,), ())
+            names = read_needed(self.memory, each.image)[1] or ()
+            todo += [
+                r
+                for r in self.book.live.values()
+                if r.path in self.unclaimed and r.path.rpartition("/")[2] in names
+            ]
 
     def gone(self, log: Log) -> None:
         """The process is gone, and with it what ran."""
         for calls in self.calls.values():
             while calls:
-                self.end(log, calls.pop(), ENDED)
+                call = calls.pop()
+                passed = call.event.kind in (CONSTRUCTOR, DESTRUCTOR)
+                self.end(log, call, PASSED if passed else ENDED)
 
     def settle(self, log: Log, lwp: int, sp: int) -> list[Call]:
         """The calls of a thread that still run, its stack pointer being `sp`."""
         calls = self.calls.setdefault(lwp, [])
         while calls and calls[-1].sp <= sp:
             self._leave(log, calls)
-        back = 0 if self.arch.link_register else 8  # x86-64's `ret` takes the address off
-        while calls and is_below(self.arch, calls[-1].sp + back) is False:
+        pop = 0 if self.arch.link_register else 8  # x86-64's `ret` takes the address off
+        while calls and is_below(self.arch, calls[-1].sp + pop, calls[-1].back) is False:
             self._leave(log, calls)
         return calls
 
@@ -111,3 +142,9 @@ class Traced:
     def record(self, handle: int) -> Record | None:
         """The module of a handle, which is its link_map (in musl its struct dso)."""
         return self.book.live.get(handle)
+
+
+def _add(log: Log, call: Call, came: tuple[str, ...], went: tuple[str, ...]) -> None:
+    event = call.event
+    call.event = event._replace(loaded=event.loaded + came, unloaded=event.unloaded + went)
+    call.kept = call.kept or any(map(log.wanted, (*came, *went)))

@@ -137,8 +137,11 @@ class Backtraces:
         return Spot(pc, record.path, record.bias, record.build_id, name, offset, file, line)
 
 
-def is_below(arch: Arch, wanted: int) -> bool | None:
-    """Whether a frame of the selected thread has this stack pointer: its call still runs.
+def is_below(arch: Arch, wanted: int, back: int) -> bool | None:
+    """Whether a frame of the selected thread is the caller of a call: the call still runs.
+
+    `wanted` is the stack pointer behind the call, `back` its return address: another call from
+    the same frame has the same stack pointer.
 
     None where the frames end before that can be seen.
     """
@@ -149,7 +152,7 @@ def is_below(arch: Arch, wanted: int) -> bool | None:
                 return None
             stack = int(frame.read_register(arch.sp)) & (1 << 64) - 1
             if stack >= wanted:
-                return stack == wanted
+                return stack == wanted and arch.code_address(int(frame.pc())) == back
             frame = frame.older()
     except (gdb.error, ValueError):
         pass  # no unwind information

@@ -48,6 +48,18 @@ class Record(NamedTuple):
         return self.path, self.build_id, self.bias
 
 
+def linker_record(inferior: Inferior) -> Record | None:
+    """ld.so before it has made any list: musl's holds dlopen, and GDB announces nothing else."""
+    image = linker_image(inferior)
+    if image is None:
+        return None
+    region = region_finder(inferior.regions())(image.start)
+    path = region.path if region is not None and region.path else "ld.so"
+    build_id = read_build_id(inferior.memory, image)
+    link_map = LinkMap(0, image.bias, path.encode(), image.dynamic_address or 0, 0, 0)
+    return Record(link_map, 0, path, image.start, image.end, image.bias, build_id, image)
+
+
 class ModuleBook:
     """The modules of one process, the live ones by link_map."""
 

@@ -76,7 +76,19 @@ class Function(Point):
     def __init__(self, recorder: Recorder, kind: str, address: int, path: str) -> None:
         super().__init__(recorder, address)
         self.kind = kind
+        connection = getattr(gdb.selected_inferior(), "connection", None)  # from GDB 12 on
+        self.native = connection is not None and connection.type == "native"
         self.path = path
 
     def hit(self) -> None:
         self.recorder.called(self.kind, self.address, self.path)
+        # It is called once. Left where it is it would cost time at every change of the lists,
+        # and GDB warns of breakpoints in a library that is unloaded. A stub cannot be written
+        # to while the program runs.
+        if self.native:
+            gdb.post_event(self.remove)
+
+    def remove(self) -> None:
+        """Delete it, if GDB has not done so."""
+        if self.is_valid():
+            self.delete()

@@ -46,7 +46,8 @@ class Stays:
         private = read_private(memory, self._layout, address)
         if private is None:
             return (Stay("unknown", "its link_map cannot be read"),)
-        if private.open_count:
+        # dlclose does not even count down for what is never to go (_dl_close)
+        if private.open_count and not private.nodelete:
             left = "once more" if private.open_count == 1 else f"{private.open_count} times more"
             return (Stay("open-count", f"it was opened {left} (open count {private.open_count})"),)
         key = (address, generation, modes)

@@ -6,6 +6,7 @@ remote target all come through here.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,13 +15,22 @@ import gdb
 
 from gdbext import settings
 from gdbext.elf.problem import Problem
-from gdbext.findings.events import CONSTRUCTOR, DESTRUCTOR, DLCLOSE, DLOPEN, THREAD
+from gdbext.findings.events import (
+    CONSTRUCTOR,
+    DESTRUCTOR,
+    DLCLOSE,
+    DLOPEN,
+    PASSED,
+    THREAD,
+    Event,
+)
 from gdbext.inferior import Inferior
 from gdbext.linker.initarrays import functions_to_call
-from gdbext.stops.recorder import LIBC_OWN, Options, Recorder
+from gdbext.stops.recorder import Options, Recorder
+from gdbext.stops.recorder_arguments import LIBC_OWN
 from gdbext.stops.recorder_calls import Traced
 from gdbext.stops.recorder_log import Log, open_stream
-from gdbext.stops.recorder_modules import Record
+from gdbext.stops.recorder_modules import Record, linker_record
 from gdbext.stops.recorder_points import Entry, Failure, Function, Point, Return
 from gdbext.stops.recorder_sites import HOLDERS, LINKERS, find_entries, find_site, holds
 
@@ -112,8 +122,9 @@ def _arm() -> None:
         _refresh(process)
     except (Problem, gdb.error):
         return  # no process yet: tried again when there is one
-    for record in list(process.book.live.values()):
-        if holds(record.path, HOLDERS + LINKERS):
+    live: list[Record | None] = list(process.book.live.values())
+    for record in live or [linker_record(inferior)]:
+        if record is not None and holds(record.path, HOLDERS + LINKERS):
             _arm_library(process, record)
 
 
@@ -151,7 +162,7 @@ def _arm_functions(process: Traced, record: Record) -> None:
     found = functions_to_call(process.memory, record.image)
     for kind, addresses in zip((CONSTRUCTOR, DESTRUCTOR), found):
         for address in addresses:
-            if address in _points:
+            if address in _points and _points[address].is_valid():
                 continue
             if len(_points) > _MOST_FUNCTIONS:
                 _recorders[0].note(f"only {_MOST_FUNCTIONS} constructors are watched at a time")
@@ -177,7 +188,7 @@ def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
             if address not in before:
                 _arm_functions(process, record)
     if not running:
-        _libc_did(process, DLOPEN, name)
+        _libc_opened(process, name)
 
 
 def _on_free_objfile(event: Any) -> None:  # noqa: ANN401
@@ -191,27 +202,58 @@ def _on_free_objfile(event: Any) -> None:  # noqa: ANN401
         if point.is_valid():
             point.delete()
     if gone and not any(process.calls.values()):
-        _libc_did(process, DLCLOSE, name)
+        process.refresh(_recorders[0].log)
+        if all(r.map.address not in process.book.live for r in gone):
+            _libc_closed(process, gone[0].path)
 
 
-def _libc_did(process: Traced, kind: str, path: str) -> None:
-    """A library came or went, and nobody had called dlopen or dlclose: libc did it itself."""
+def _libc_closed(process: Traced, path: str) -> None:
+    """Libc itself closed a library. GDB is not asked for frames: it takes the objfile apart just
+    now, and 13.1 crashes at gdb.newest_frame() when an exec does that."""
+    recorder, thread = _recorders[0], _selected()
+    if thread is None or not recorder.log.wanted(path):
+        return
+    recorder.log.put(
+        Event(
+            id=recorder.log.number(),
+            parent=None,
+            kind=DLCLOSE,
+            pid=process.pid,
+            thread=thread.num,
+            lwp=thread.ptid[1],
+            time=recorder.log.now(),
+            module=path,
+            result=0,
+            unloaded=(path,),
+            ended=PASSED,
+            by_libc=True,
+        )
+    )
+
+
+def _selected() -> gdb.InferiorThread | None:
+    return gdb.selected_thread()
+
+
+def _libc_opened(process: Traced, path: str) -> None:
+    """A library came, and nobody had called dlopen: libc did it itself."""
     recorder = _recorders[0]
+    process.refresh(recorder.log)
+    name = os.path.basename(path)
+    if name not in process.unreported:
+        return  # a new program, a fork: nothing was opened
+    process.unreported.discard(name)
     try:
-        event = recorder.libc_event(process, kind)
-        process.refresh(recorder.log)
+        event = recorder.libc_event(process, DLOPEN, path)
     except gdb.error:
         return  # the process is going away
     if event is None or not recorder.log.wanted(path) or not path.startswith("/"):
         return
     last = next(reversed(recorder.log.events.values()), None)
-    same = last is not None and last.by_libc and (last.kind, last.frames) == (kind, event.frames)
-    if same and last is not None and event.time - last.time < 1 and kind == DLOPEN:
+    if last is not None and last.by_libc and last.frames == event.frames and last.loaded:
         recorder.log.put(last._replace(loaded=(*last.loaded, path)))  # what it needs
-    elif kind == DLOPEN:
-        recorder.log.put(event._replace(path=path, module=path, loaded=(path,), result=1))
     else:
-        recorder.log.put(event._replace(module=path, unloaded=(path,), result=0))
+        recorder.log.put(event._replace(module=path, loaded=(path,), result=1))
 
 
 def _on_stop(_event: object) -> None:
@@ -234,7 +276,19 @@ def _on_clear(_event: object) -> None:
     gone = recorder.processes.pop(gdb.selected_inferior().pid, None)
     if gone is not None:
         gone.gone(recorder.log)
-    _delete_points()
+    # GDB walks its breakpoints just now: 13.1 crashes when several are deleted (seen at an exec).
+    old = list(_points.values())
+    _points.clear()
+    for point in old:
+        if point.is_valid():
+            point.enabled = False
+    gdb.post_event(lambda: _delete(old))
+
+
+def _delete(points: list[Point]) -> None:
+    for point in points:
+        if point.is_valid():
+            point.delete()
 
 
 def _on_thread(event: gdb.ThreadEvent) -> None:
