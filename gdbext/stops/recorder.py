@@ -26,6 +26,7 @@ from gdbext.findings.events import (
 from gdbext.findings.opens import find_requests
 from gdbext.stops.recorder_arguments import (
     ARGUMENTS,
+    COUNTS,
     KINDS,
     LIBC_OWN,
     NO_TEXT,
@@ -80,10 +81,10 @@ class Recorder:
         """A function that is recorded begins."""
         began = self.log.now()
         process, kind = self.process(), KINDS[site.name]
-        frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        sp = register_of(frame, process.arch.sp)
+        thread = gdb.selected_thread()
+        sp = register_of(process.arch.sp)
         try:
-            back = self._return_address(process, frame, sp)
+            back = self._return_address(process, sp)
         except Unreadable as problem:
             self.note(str(problem))
             return
@@ -104,7 +105,8 @@ class Recorder:
             by_libc=site.name in LIBC_OWN,
         )
         event = event._replace(caller=event.frames[0])
-        words = [register_of(frame, name) for name in ARGUMENTS[process.arch.name]]
+        registers = ARGUMENTS[process.arch.name][: COUNTS[kind]]
+        words = [register_of(name) for name in registers]
         event = with_arguments(process, event, words)
         wanted = self.log.wanted
         kept = any(wanted(text) for text in (event.module, event.path) if text is not None)
@@ -117,8 +119,8 @@ class Recorder:
     def returned(self, site: Site) -> None:
         """Such a function is about to return."""
         process = self.process()
-        frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        sp = register_of(frame, process.arch.sp)
+        thread = gdb.selected_thread()
+        sp = register_of(process.arch.sp)
         calls = process.calls.get(thread.ptid[1], [])
         mine = next((i for i, c in enumerate(calls) if (c.sp, c.site) == (sp, site.entry)), None)
         if mine is None:
@@ -126,7 +128,7 @@ class Recorder:
         while len(calls) > mine + 1:
             process._leave(self.log, calls)
         call = calls[-1]
-        result = register_of(frame, RESULTS[process.arch.name])
+        result = register_of(RESULTS[process.arch.name])
         self._finish(process, call, result)
         calls.pop()
         process.end(self.log, call, RETURNED)
@@ -170,12 +172,12 @@ class Recorder:
         """A constructor or destructor begins."""
         began = self.log.now()
         process = self.process()
-        frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        sp = register_of(frame, process.arch.sp)
+        thread = gdb.selected_thread()
+        sp = register_of(process.arch.sp)
         lwp = thread.ptid[1]
         calls = process.settle(self.log, lwp, sp)
         try:
-            back = self._return_address(process, frame, sp)
+            back = self._return_address(process, sp)
         except Unreadable:
             back = 0
         event = Event(
@@ -197,8 +199,8 @@ class Recorder:
     def failed(self, name: str) -> None:
         """ld.so raises a failure; it passes through here again at each level that catches it."""
         process = self.process()
-        frame, thread = gdb.newest_frame(), gdb.selected_thread()
-        words = [register_of(frame, each) for each in ARGUMENTS[process.arch.name]]
+        thread = gdb.selected_thread()
+        words = [register_of(each) for each in ARGUMENTS[process.arch.name]]
         errcode = words[0] & 0xFFFFFFFF
         try:
             if name == "_dl_signal_exception":  # {objname, errstring} (include/dl-exception)
@@ -211,7 +213,7 @@ class Recorder:
             self.note(str(problem))
             return
         full = f"{objname}: {message}" if objname else message
-        calls = process.settle(self.log, thread.ptid[1], register_of(frame, process.arch.sp))
+        calls = process.settle(self.log, thread.ptid[1], register_of(process.arch.sp))
         if calls and calls[-1].event.kind != THREAD:
             event = calls[-1].event
             calls[-1].event = event._replace(error=full, error_class=error_class(message, errcode))
@@ -243,7 +245,7 @@ class Recorder:
         outside = [s for s in places if not _is_linker(s.module)]
         if not outside or outside[0].module is None:
             return None  # ld.so starts the program; nobody has called it
-        stack = register_of(gdb.newest_frame(), process.arch.sp)
+        stack = register_of(process.arch.sp)
         request = None
         if path is not None:
             requests = find_requests(process.memory, stack, None)
@@ -267,9 +269,9 @@ class Recorder:
         )
 
     @staticmethod
-    def _return_address(process: Traced, frame: gdb.Frame, sp: int) -> int:
+    def _return_address(process: Traced, sp: int) -> int:
         link = process.arch.link_register
-        value = register_of(frame, link) if link else read_words(process.memory, sp, 1)[0]
+        value = register_of(link) if link else read_words(process.memory, sp, 1)[0]
         return process.arch.code_address(value)
 
 

@@ -44,7 +44,8 @@ class Log:
         if event.id not in self.events and event.id < self._last - self.limit:
             return  # it was dropped while it still ran
         self.events[event.id] = event
-        self.line({"event": event_document(event)})
+        if self.stream is not None:
+            self.line({"event": event_document(event)})
         while len(self.events) > self.limit:
             first = next(iter(self.events))
             add(self.earlier, self.events.pop(first))

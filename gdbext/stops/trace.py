@@ -6,7 +6,6 @@ remote target all come through here.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,20 +14,13 @@ import gdb
 
 from gdbext import settings
 from gdbext.elf.problem import Problem
-from gdbext.findings.events import (
-    CONSTRUCTOR,
-    DESTRUCTOR,
-    DLCLOSE,
-    DLOPEN,
-    PASSED,
-    THREAD,
-    Event,
-)
+from gdbext.findings.events import CONSTRUCTOR, DESTRUCTOR, THREAD
 from gdbext.inferior import Inferior
 from gdbext.linker.initarrays import functions_to_call
 from gdbext.stops.recorder import Options, Recorder
 from gdbext.stops.recorder_arguments import LIBC_OWN
 from gdbext.stops.recorder_calls import Traced
+from gdbext.stops.recorder_libc import libc_closed, libc_opened
 from gdbext.stops.recorder_log import Log, open_stream
 from gdbext.stops.recorder_modules import Record, linker_record
 from gdbext.stops.recorder_points import Entry, Failure, Function, Point, Return
@@ -188,7 +180,7 @@ def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
             if address not in before:
                 _arm_functions(process, record)
     if not running:
-        _libc_opened(process, name)
+        libc_opened(recorder, process, name)
 
 
 def _on_free_objfile(event: Any) -> None:  # noqa: ANN401
@@ -204,56 +196,7 @@ def _on_free_objfile(event: Any) -> None:  # noqa: ANN401
     if gone and not any(process.calls.values()):
         process.refresh(_recorders[0].log)
         if all(r.map.address not in process.book.live for r in gone):
-            _libc_closed(process, gone[0].path)
-
-
-def _libc_closed(process: Traced, path: str) -> None:
-    """Libc itself closed a library. GDB is not asked for frames: it takes the objfile apart just
-    now, and 13.1 crashes at gdb.newest_frame() when an exec does that."""
-    recorder, thread = _recorders[0], _selected()
-    if thread is None or not recorder.log.wanted(path):
-        return
-    recorder.log.put(
-        Event(
-            id=recorder.log.number(),
-            parent=None,
-            kind=DLCLOSE,
-            pid=process.pid,
-            thread=thread.num,
-            lwp=thread.ptid[1],
-            time=recorder.log.now(),
-            module=path,
-            result=0,
-            unloaded=(path,),
-            ended=PASSED,
-            by_libc=True,
-        )
-    )
-
-
-def _selected() -> gdb.InferiorThread | None:
-    return gdb.selected_thread()
-
-
-def _libc_opened(process: Traced, path: str) -> None:
-    """A library came, and nobody had called dlopen: libc did it itself."""
-    recorder = _recorders[0]
-    process.refresh(recorder.log)
-    name = os.path.basename(path)
-    if name not in process.unreported:
-        return  # a new program, a fork: nothing was opened
-    process.unreported.discard(name)
-    try:
-        event = recorder.libc_event(process, DLOPEN, path)
-    except gdb.error:
-        return  # the process is going away
-    if event is None or not recorder.log.wanted(path) or not path.startswith("/"):
-        return
-    last = next(reversed(recorder.log.events.values()), None)
-    if last is not None and last.by_libc and last.frames == event.frames and last.loaded:
-        recorder.log.put(last._replace(loaded=(*last.loaded, path)))  # what it needs
-    else:
-        recorder.log.put(event._replace(module=path, loaded=(path,), result=1))
+            libc_closed(_recorders[0], process, gone[0].path)
 
 
 def _on_stop(_event: object) -> None:
