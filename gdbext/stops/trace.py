@@ -173,6 +173,8 @@ def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
     if process is None or not _points:
         return
     running = any(process.calls.values())
+    if running and not recorder.options.constructors:
+        return  # what it brought is seen when it returns
     if recorder.options.constructors:
         before = set(process.book.live)
         _refresh(process)

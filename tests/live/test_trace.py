@@ -143,6 +143,9 @@ def test_nested_opens(live: Callable[..., Gdb]) -> None:
     assert (opens["libmissing.so"]["error"] is None) == ("musl" in str(gdb.log.read_text()))
 
 
+# On qemu-user GDB 13.1 fails an assertion of its own (finish_step_over) when threads hit
+# breakpoints at once; plain `break dlopen if 0` and `break dlclose if 0` do it too.
+@on_x86_64
 def test_four_threads_at_once(live: Callable[..., Gdb]) -> None:
     gdb = live("racing/host", until=None)
     gdb.cmd("plug-trace on")

@@ -27,7 +27,8 @@ from tests.unit import crafted, samples
 from tests.unit.crafted import symbol
 
 ROW = re.compile(
-    r"^ *\d+: (?P<value>[0-9a-f]{16}) +(?P<size>\w+) (?P<type>\w+|<unknown>: \d+) +\w+ +\w+ +(?:\[.*?\] +)?"
+    r"^ *\d+: (?P<value>[0-9a-f]{16}) +(?P<size>\w+) (?P<type>\w+|<unknown>: \d+) +"
+    r"(?P<binding>\w+) +\w+ +(?:\[.*?\] +)?"
     r"(?P<index>\w+) ?(?P<name>.*?)(?: \(\d+\))?(?: +\[.*\])?$",
     re.MULTILINE,
 )
@@ -40,7 +41,7 @@ def readelf_symbols(path: Path, option: str) -> list[Row]:
     for row in ROW.finditer(said_by("readelf", option, "-W", str(path))):
         index = {"UND": 0, "ABS": SHN_ABS}.get(row["index"])
         # readelf gives section symbols without a name their section's
-        nameless = row["type"] == "SECTION" and row["name"].startswith(".")
+        nameless = row["type"] == "SECTION" and row["binding"] == "LOCAL"
         name, _, version = ("" if nameless else row["name"]).partition("@")
         number = int(row["index"]) if index is None else index
         size = int(row["size"], 0)
