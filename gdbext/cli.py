@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -56,6 +57,17 @@ def parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=install)
 
+    report_help = "say what a core file tells: cause first, then everything around it"
+    command = commands.add_parser("report", help=report_help, description=_sentence(report_help))
+    command.add_argument("core", metavar="CORE", help="a core file, also compressed")
+    command.add_argument("--exe", metavar="PROG", help="the program (default: the core names it)")
+    command.add_argument("--sysroot", metavar="DIR", help="where the crashed machine's files are")
+    command.add_argument("--gdb", metavar="PATH", help="the GDB to use")
+    command.add_argument(
+        "--json", metavar="FILE", help="write one JSON document too; - instead of the text"
+    )
+    command.set_defaults(command=report)
+
     doctor_help = "say what this GDB, its Python and this machine can do"
     command = commands.add_parser(
         "doctor", help=doctor_help, description=f"{doctor_help.capitalize()}."
@@ -70,6 +82,59 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.set_defaults(command=doctor)
     return top
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def report(options: argparse.Namespace) -> int:
+    """Report on a core."""
+    from gdbext.elf.problem import Problem
+    from gdbext.postmortem import read_report
+    from gdbext.render.printable import printable
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    try:
+        program, found = read_report(
+            options.core,
+            options.exe,
+            options.sysroot,
+            options.gdb,
+            width,
+            document=options.json is not None,
+        )
+        if options.json not in (None, "-"):
+            write_whole(Path(options.json), found.document or "")
+    except Problem as problem:
+        print(f"gdbext: {printable(str(problem))}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        print(f"gdbext: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    if options.json == "-":
+        print(found.document, end="")
+        return DONE
+    print(found.text, end="")
+    for note in [program.note] if program.note else []:
+        print(f"\nNote: {printable(note)}")
+    if found.warnings:
+        print("\nGDB's own warnings:")
+        print("\n".join(f"  {printable(line)}" for line in found.warnings))
+    return DONE
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all, mode 0600."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink()
+        raise
 
 
 def install(options: argparse.Namespace) -> int:

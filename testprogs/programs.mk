@@ -145,7 +145,7 @@ $(call lib,nullcall,libplugin.so,plugin.c)
 $(call lib,nullcall,libnoplt.so,plugin.c,-fno-plt)
 $(call lib,wildcall,libtarget.so,target.c)
 $(call exe,wildcall,host,host.c,,libtarget.so)
-$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads,\
+$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads crowd execdata,\
 	$(call host,$s)$(call lib,$s,libplugin.so,plugin.c))
 
 # dataonly: without start files there is nothing but the data
@@ -218,6 +218,38 @@ $(call exe,search,bare,loader/host.c,-Wl$(comma)-rpath-link$(comma).)
 $(call exe,search,rpath,loader/host.c,-Wl$(comma)--disable-new-dtags -Wl$(comma)-rpath$(comma)'$$$$ORIGIN/one:$$$$ORIGIN/two')
 endif
 
+# why: libraries that cannot be loaded; linked/ has what is there when they are linked, and gone or older at run time
+$(call exe,why,host,loader/host.c)
+$(call lib,why,linked/libgone.so,small.c,-DNAME=gone)
+$(call lib,why,libneedy.so,user.c,-DNAME=needy -DNEEDS=gone -Wl$(comma)-rpath$(comma)'$$$$ORIGIN',linked/libgone.so)
+$(call lib,why,libchain.so,user.c,-DNAME=chain -DNEEDS=needy -Wl$(comma)--unresolved-symbols=ignore-in-shared-libs,libneedy.so)
+$(call lib,why,libundefined.so,user.c,-DNAME=undefined -DNEEDS=libnames_misspelt)
+$(call lib,why,libnames.so,small.c,-DNAME=libnames_misspelled)
+$(call lib,why,libnoopen.so,small.c,-DNAME=noopen -Wl$(comma)-z$(comma)nodlopen)
+$(call lib,why,libcrash.so,crash.c)
+$(call lib,why,libtls.so,tls.c,-DSIZE=100000 -ftls-model=initial-exec)
+$(call lib,why,libplain.so,small.c,-DNAME=plain)
+$(call lib,why,libbig.so,big.c)
+$(call exe,why,asker,asker.c)
+$(call lib,why,libmagic.so,magic.c,-DRELEASE=1500)
+$(call lib,why,libmagic14.so,magic.c,-DRELEASE=1400)
+$(call lib,why,libunmagic.so,user.c,-DNAME=unmagic -DNEEDS=pg_detoast_datum)
+$(call exe,why,choosy,choosy.c,-rdynamic -DHOST -DVERSION=1022001 -DHASH=1)
+$(call lib,why,libfitting.so,choosy.c,-DVERSION=1022001 -DHASH=1)
+$(call lib,why,libngxold.so,choosy.c,-DVERSION=1018000 -DHASH=1)
+$(call lib,why,libgoother.so,choosy.c,-DVERSION=1022001 -DHASH=2)
+ifneq ($(glibc),)
+$(call lib,why,libexecstack.so,small.c,-DNAME=execstack -Wl$(comma)-z$(comma)execstack)
+$(call lib,why,linked/libversioned.so,versioned.c,-DNEWER -Wl$(comma)--version-script=why/new.map)
+$(call lib,why,libversioned.so,versioned.c,-Wl$(comma)--version-script=why/old.map)
+$(call lib,why,libwants.so,user.c,-DNAME=wants -DNEEDS=newer,linked/libversioned.so)
+$(call lib,why,linked/libc.so.6,small.c,-DNAME=from_the_future -nostdlib -Wl$(comma)--version-script=why/libc.map)
+$(call lib,why,libfuture.so,user.c,-DNAME=future -DNEEDS=from_the_future -nostdlib,linked/libc.so.6)
+endif
+ifeq ($(SET),x86_64)
+$(call lib,why,libisa.so,isa.c)
+endif
+
 # needs: linked/ has what libraries are linked with and that is not there at run time
 ifneq ($(glibc),)
 $(call exe,needs,host,loader/host.c)
@@ -286,6 +318,48 @@ $(call cxxlib,trace,liblocal.so,local.cpp)
 $(call cxxlib,trace,libthrower.so,thrower.cpp)
 $(call cxxexe,trace,catcher,catcher.cpp)
 endif
+
+# unloaded: musl unloads nothing
+ifneq ($(glibc),)
+$(call lib,unloaded,libgone.so,plugin.c)
+$(call exe,unloaded,host,host.c)
+endif
+
+# deadlock: the plugin calls the host
+ifneq ($(glibc),)
+$(call exe,deadlock,host,host.c,-rdynamic)
+$(call lib,deadlock,libplugin.so,plugin.c)
+endif
+
+# interposed: the program exports its own
+$(call lib,interposed,libplugin.so,plugin.c)
+$(call exe,interposed,host,host.c,-rdynamic)
+
+# misled: a slot that is overwritten, so it must be writable
+ifneq ($(glibc),)
+$(call lib,misled,libtarget.so,target.c)
+$(call lib,misled,libstranger.so,stranger.c)
+$(call lib,misled,libplugin.so,plugin.c,-Wl$(comma)-z$(comma)norelro -Wl$(comma)--no-as-needed,libtarget.so libstranger.so)
+$(call host,misled)
+endif
+
+# early: the client does not say that it needs the registry
+ifneq ($(glibc),)
+$(call lib,early,libregistry.so,registry.c)
+$(call lib,early,libclient.so,client.c)
+$(call exe,early,host,host.c,-Wl$(comma)--no-as-needed,libregistry.so libclient.so)
+endif
+
+# structs: one name, two layouts
+$(call lib,structs,libcallee.so,callee.c)
+$(call lib,structs,libplugin.so,plugin.c,,libcallee.so)
+$(call host,structs)
+
+# runtimes: zlib's functions twice
+$(call lib,runtimes,libsecond.so,copy.c,-DSELF=end_stream)
+$(call lib,runtimes,libfirst.so,copy.c,-DSELF=begin_stream -DOTHER=end_stream,libsecond.so)
+$(call lib,runtimes,libplugin.so,plugin.c,,libfirst.so)
+$(call host,runtimes)
 
 # audit: for LD_AUDIT
 ifneq ($(glibc),)

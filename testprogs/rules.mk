@@ -187,3 +187,29 @@ $(call definer,exported,liblibrary.so,twin,1)
 $(call caller,exported,libuser.so,twin,user_calls,,liblibrary.so)
 $(call exe,exported,opener,common/opener.c common/definer.c,-DNAME=twin -DVALUE=2 -rdynamic)
 $(call exe,exported,silent,common/opener.c common/definer.c,-DNAME=twin -DVALUE=2)
+
+# conflicts: definitions that lost, one way each; libone and libtwo have twins that both keep
+$(call both,conflicts,libneeded.so,from_needed,2,needed_calls,-DCALL_ONLY)
+$(call both,conflicts,libprogram.so,from_program,10,program_calls)
+$(call both,conflicts,libneeds.so,from_needed,10,needs_calls)
+$(call definer,conflicts,libglobal.so,from_global,3)
+$(call both,conflicts,libopens.so,from_global,10,opens_calls)
+$(call both,conflicts,libone.so,from_each,5,one_calls)
+$(call both,conflicts,libtwo.so,from_each,6,two_calls)
+$(call definer,conflicts,libpreload.so,from_needed,4)
+$(call exe,conflicts,opener,common/opener.c common/definer.c,-DNAME=from_program -DVALUE=1 -rdynamic $(KEEP),libneeded.so)
+ifneq ($(glibc),)
+$(call cxxlib,conflicts,libcxxone.so,inline.cpp,-DCALLER=cxx_one)
+$(call cxxlib,conflicts,libcxxtwo.so,inline.cpp,-DCALLER=cxx_two)
+endif
+
+# runtimes: two files that export OpenMP's functions under other names, one that only has the name
+$(call definer,runtimes,libplain.so,omp_get_max_threads,1)
+$(call definer,runtimes,libother.so,omp_get_max_threads,2)
+$(call definer,runtimes,libssl_no.so,nothing,1)
+$(call caller,runtimes,libinflate.so,omp_get_max_threads,inflate_calls,,libplain.so)
+$(call opener,runtimes)
+
+# symbolnames: what a name can hold
+$(call host,symbolnames)
+$(call lib,symbolnames,libplugin.so,plugin.c)

@@ -197,6 +197,12 @@ class Gdb:
         self._log.flush()
 
 
+def load_gdbext(gdb: Gdb) -> None:
+    """Load gdbext in a session that went on without it so far."""
+    for command in loading(True):
+        gdb.cmd(command)
+
+
 def validated(document: Any) -> dict[str, Any]:  # noqa: ANN401
     """DOCUMENT, after a look at gdbext/schemas/NAME.json for its "schema": "gdbext/NAME/1"."""
     assert isinstance(document, dict), "a document is an object"

@@ -21,9 +21,11 @@ AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR = 3, 4, 5, 7, 9,
 
 def said_by(*command: str, env: dict[str, str] | None = None) -> str:
     """The standard output of a tool that must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=env)
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="backslashreplace", env=env
+    )
     assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr}"
-    return done.stdout
+    return done.stdout.replace("^[", "\x1b")  # how binutils show it in a name
 
 
 # ------------------------------------------------------------------------------------ readelf

@@ -161,6 +161,12 @@ class Sessions:
             )
         )
 
+    def waiting(
+        self, command: Sequence[str], cwd: Path, ready: str = "ready"
+    ) -> subprocess.Popen[bytes]:
+        """COMMAND, running without GDB, after it printed the line READY."""
+        return self._stack.enter_context(waiting(command, cwd, ready, environment()))
+
     def core(self, core: Core, *, with_program: bool = True, **options: Any) -> Gdb:  # noqa: ANN401
         """GDB on a core, with its program's file or (the worse case) without it."""
         arguments = [str(core.program)] if with_program else []

@@ -8,11 +8,14 @@ from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
+from gdbext.commands.report import PlugReport
 from gdbext.commands.symbol import PlugSymbol
+from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.commands.trace import PlugTrace
 from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
+from gdbext.commands.why import PlugWhy
 
 COMMANDS = (
     PlugLinks,
@@ -24,8 +27,11 @@ COMMANDS = (
     PlugNeeded,
     PlugInit,
     PlugTls,
+    PlugThreads,
     PlugTrace,
+    PlugWhy,
     PlugWatch,
+    PlugReport,
 )
 
 

@@ -79,11 +79,15 @@ class Command(gdb.Command, ABC):
         except Problem as problem:
             raise gdb.GdbError(f"{self.name}: {_one_line(str(problem))}") from problem
 
-    def _run(self, args: argparse.Namespace) -> None:
-        """A call of its own, so that all facts are gone when the collector runs again."""
+    def open(self) -> Any:  # noqa: ANN401
+        """What facts() is handed: the inferior, which must have a process."""
         from gdbext.inferior import Inferior
 
-        inferior = Inferior()
+        return Inferior()
+
+    def _run(self, args: argparse.Namespace) -> None:
+        """A call of its own, so that all facts are gone when the collector runs again."""
+        inferior = self.open()
         try:
             facts = self.facts(inferior, args)
             write(self._output(facts, args), args.out)
@@ -181,6 +185,40 @@ class Command(gdb.Command, ABC):
         options = [f"  {h:<{size}}  {a.help}" for h, a in zip(heads, self._all())]
         return "\n".join([text.split("\n")[0], "", f"Usage: {usage}", text.partition("\n")[2], "",
                           "Arguments:", *options])  # fmt: skip
+
+
+class Part(NamedTuple):
+    """What another command has to say: facts, or why it has none."""
+
+    command: Command
+    args: argparse.Namespace
+    facts: Any
+    problem: str | None
+
+    @classmethod
+    def of(cls, kind: type[Command], inferior: Inferior, *words: str) -> Part:
+        """The facts that `kind` finds with these arguments."""
+        from gdbext.elf.problem import Problem
+
+        command = kind.__new__(kind)  # GDB knows the command already
+        args = command.parse(words)
+        try:
+            return cls(command, args, command.facts(inferior, args), None)
+        except Problem as problem:
+            return cls(command, args, None, str(problem))
+
+    def document(self) -> dict[str, Any] | None:
+        """As the command's own -json has it; None where there are no facts."""
+        if self.facts is None:
+            return None
+        schema = f"gdbext/{self.command.schema}/1"
+        return {"schema": schema, **self.command.document(self.facts, self.args)}
+
+    def text(self) -> Iterator[str]:
+        """As the command itself says it."""
+        if self.facts is None:
+            return iter([f"  not known: {_one_line(self.problem or '')}"])
+        return self.command.text(self.facts, self.args)
 
 
 def _usage(argument: Argument) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -32,7 +31,7 @@ def module_names() -> list[str]:
         linker = read_linker(Inferior())
     except Problem:
         return []  # nothing is loaded: nothing completes
-    return [shown(os.path.basename(m.path)) for m in linker.modules]
+    return [shown(m.file_name) for m in linker.modules]
 
 
 def symbol_names(start: str) -> list[str]:

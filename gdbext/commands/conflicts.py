@@ -22,6 +22,7 @@ _KINDS = {
     "inline": "C++ inline functions and templates: all definitions must be the same",
     "typeinfo": "C++ type descriptions: that they are one makes exceptions and casts work",
 }
+_BESIDE_NAME = 16  # columns of a symbol's row
 _MOST_SYMBOLS = 20  # of one loser and winner; more are counted
 
 
@@ -124,9 +125,9 @@ def _family(family: Family) -> dict[str, Any]:
 
 def _groups(conflicts: list[Conflict]) -> Iterator[str]:
     """The symbols of each loser and winner together."""
-    from gdbext.findings.description import file_name
-    from gdbext.render.fit import wrapped
+    from gdbext.render.fit import shortened, wrapped
     from gdbext.render.printable import count, printable
+    from gdbext.render.tables import table
 
     groups: dict[tuple[int, int, str], list[Conflict]] = {}
     for conflict in conflicts:
@@ -135,19 +136,16 @@ def _groups(conflicts: list[Conflict]) -> Iterator[str]:
     width = terminal_width()
     for same in sorted(groups.values(), key=len, reverse=True):
         first = same[0]
-        title = f"{file_name(first.loser)} lost to {file_name(first.winner)}: "
+        title = f"{first.loser.file_name} lost to {first.winner.file_name}: "
         yield from wrapped("  ", printable(title + count(len(same), "symbol")), width)
-        yield from wrapped("    rule      ", printable(first.reason), width)
+        yield from wrapped("    rule    ", printable(first.reason), width)
         yield from wrapped(
-            "    winner    ", printable(f"{first.winner.path}: {first.brought}"), width
+            "    winner  ", printable(f"{first.winner.path}: {first.brought}"), width
         )
-        yield from wrapped("    loser     ", printable(first.loser.path), width)
+        yield from wrapped("    loser   ", printable(first.loser.path), width)
         shown = same[:_MOST_SYMBOLS]
-        for conflict in shown:
-            references = count(conflict.bindings, "reference")
-            yield from wrapped(
-                "    symbol    ", printable(f"{_name(conflict)}, {references}"), width
-            )
+        rows = [[str(c.bindings), shortened(_name(c), width - _BESIDE_NAME)] for c in shown]
+        yield from (f"  {line}" for line in table(["references", "symbol"], rows, "references"))
         if len(same) > len(shown):
             yield f"    and {len(same) - len(shown)} more (-json shows all)"
 

@@ -182,7 +182,7 @@ def _reason(slot: Slot, reason: str | None) -> str | None:
 
 
 def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
-    from gdbext.render.fit import wrapped
+    from gdbext.render.fit import fitted, wrapped
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
 
@@ -203,17 +203,21 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
             yield from wrapped(f"  {judged.header.verdict}: ", text, terminal_width())
     if not slots:
         return
+    wide = terminal_width() >= _WIDE
     columns: dict[str, list[str]] = {
         "slot": [hex(s.address) for s in slots],
         "type": [short_type(s.type) for s in slots],
-        "value": [hexadecimal(s.value) for s in slots] if terminal_width() >= _WIDE else [],
+        "value": [hexadecimal(s.value) for s in slots] if wide else [],
         "state": [s.state or "?" for s in slots],
         "verdict": [] if fine else verdicts,
         "symbol": [symbol_text(s) for s in slots],
-        "leads to": [target_text(s) for s in slots],
+        "leads to": [target_text(s, brief=not wide) for s in slots],
     }
     columns = {header: cells for header, cells in columns.items() if cells}
-    yield from table(list(columns), list(zip(*columns.values())), quick=quick)
+    headers, rows = list(columns), list(map(list, zip(*columns.values())))
+    if not quick:
+        rows = fitted(headers, rows, terminal_width(), (len(headers) - 2, len(headers) - 1))
+    yield from table(headers, rows, quick=quick)
     if not fine:
         yield from _reasons(judged)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdbext.commands.base import Argument, Command, terminal_width
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from gdbext.findings.turns import Turn
     from gdbext.inferior import Inferior
     from gdbext.linker.initfini import Function
-    from gdbext.linker.modules import Module
     from gdbext.render.turns import Entry
 
 _LABELS = {"init": "DT_INIT", "fini": "DT_FINI", "preinit_array": "preinit ", "init_array": ""}
@@ -61,33 +59,18 @@ class PlugInit(Command):
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> InitFacts:
-        from gdbext.findings.turns import Look, take_turns
-        from gdbext.inferior.stacks import read_stacks
-        from gdbext.linker.depends import read_dependencies
-        from gdbext.linker.initfini import Reader, constructors, destructors
+        from gdbext.commands.running import read_turns
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
 
         linker = read_linker(inferior)
-        tables = inferior.tables
-        needs = read_dependencies(inferior, linker, tables)
-        reader = Reader(inferior.memory, linker, tables)
-        stacks, left_out = read_stacks(inferior.gdb)
-
-        def symbol_start(module: Module, address: int) -> int | None:
-            found = tables.name(module, address)
-            return address - found.offset if found else None
-
-        look = Look(linker, needs, stacks, _starts(inferior), symbol_start)
-        begin, end = take_turns(
-            look, list(constructors(reader, needs)), list(destructors(reader, needs))
-        )
+        begin, end, order, left_out = read_turns(inferior, linker)
         chosen = select_modules(linker, args.module) if args.module else None
         wanted = None if chosen is None else {id(m) for m in chosen}
-        notes = [*needs.notes, *left_out]
+        notes = [*order.notes, *left_out]
         return InitFacts(
             _rows(begin, wanted), _rows(end, wanted), len(linker.namespaces) > 1,
-            needs.algorithm, notes, list(linker.problems),
+            order.algorithm, notes, list(linker.problems),
         )  # fmt: skip
 
     def document(self, facts: InitFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
@@ -123,26 +106,6 @@ _TITLES = {
     "Constructors": "in the order of their calls",
     "Destructors": "in the order in which exit() would run them",
 }
-
-
-def _starts(inferior: Inferior) -> Callable[[Module], tuple[int, ...]]:
-    """The function starts of a module, read once."""
-    from gdbext.elf.problem import Problem
-    from gdbext.elf.unwind import read_function_starts
-
-    made: dict[int, tuple[int, ...]] = {}
-
-    def starts(module: Module) -> tuple[int, ...]:
-        key = id(module)
-        if key not in made:
-            try:
-                image = module.image
-                made[key] = read_function_starts(inferior.memory, image) if image else ()
-            except Problem:
-                made[key] = ()  # the symbols tell, if anything does
-        return made[key]
-
-    return starts
 
 
 def _rows(turns: Sequence[Turn], wanted: set[int] | None) -> list[Row]:
@@ -238,9 +201,7 @@ def _section(title: str, rows: Sequence[Row], several: bool, every: bool) -> Ite
         if row.turn.state == "running":
             yield from wrapped("", printable(_where(row)), width)
     for reason in dict.fromkeys(
-        f"{os.path.basename(row.turn.step.module.path)}: {row.turn.reason}"
-        for row in shown
-        if row.turn.reason
+        f"{row.turn.step.module.file_name}: {row.turn.reason}" for row in shown if row.turn.reason
     ):
         yield from wrapped("", printable(reason), width)
 
@@ -253,7 +214,7 @@ def _where(row: Row) -> str:
         if state == "running"
     )
     thread = f" in thread {turn.active.thread}" if turn.active and turn.active.thread else ""
-    return f"Running{thread}: {next(own, '')}{os.path.basename(turn.step.module.path)}"
+    return f"Running{thread}: {next(own, '')}{turn.step.module.file_name}"
 
 
 def _entry(row: Row, every: bool) -> Entry:
@@ -275,7 +236,7 @@ def _entry(row: Row, every: bool) -> Entry:
     if step.problem:
         lines.append(Line(state, step.problem, "", 0))
     plain = not lines and bool(step.functions)
-    module = os.path.basename(step.module.path) or step.module.path
+    module = step.module.file_name
     return Entry(row.number, state, step.when, module, plain, tuple(lines))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -206,7 +205,7 @@ def _in_full(linker: Linker, link: Link) -> Iterator[str]:
         ("TLS module", str(link.tls_module_id or "-")),
         ("file", _FILE_TEXT.get(link.on_disk.state or "") or f"unknown: {link.on_disk.reason}"),
         ("needs", _NO_STRINGS if module.needed is None else " ".join(module.needed) or "-"),
-        ("needed by", " ".join(os.path.basename(m.path) for m in linker.needed_by(module)) or "-"),
+        ("needed by", " ".join(m.file_name for m in linker.needed_by(module)) or "-"),
         ("opened by", _opener(link)),
     ]
     if link.search is not None:

@@ -68,7 +68,7 @@ def _tree(facts: Needs) -> Iterator[str]:
 
     roots = facts.dependencies.roots
     if facts.chosen:
-        tops = [Child(m.map.address, _name(m)) for m in facts.chosen]
+        tops = [Child(m.map.address, m.file_name) for m in facts.chosen]
     else:
         tops = [Child(r.module.map.address, _root_label(facts, r)) for r in roots]
     rows = list(tree_rows(tops, lambda key: _children(facts, key)))
@@ -132,30 +132,26 @@ def _children(facts: Needs, key: int) -> Sequence[Child]:
     ]
     module = facts.linker.by_map[key]
     bound = facts.dependencies.bound(module)
-    return [*found, *(Child(m.map.address, f"+ {_name(m)}") for m in bound)]
+    return [*found, *(Child(m.map.address, f"+ {m.file_name}") for m in bound)]
 
 
 def _needed_label(name: str, module: Module) -> str:
     """The needed name; with the file's where that is another one."""
-    file = _name(module)
+    file = module.file_name
     return file if name in (file, module.name) else f"{name} => {file}"
-
-
-def _name(module: Module) -> str:
-    return os.path.basename(module.path)
 
 
 def _root_label(facts: Needs, root: Root) -> str:
     module = root.module
     if root.why == "program":
-        return _name(module)
+        return module.file_name
     if root.why != "dlopened":
-        return f"{_name(module)} ({_KEPT[root.why]})"
+        return f"{module.file_name} ({_KEPT[root.why]})"
     private = module.private
     count = f", open count {private.open_count}" if private and private.open_count != 1 else ""
     opener = facts.openers.get(module.map.address)
-    by = f" by {_name(opener.module)}" if opener and opener.module else ""
-    return f"{_name(module)} (dlopened{by}{count})"
+    by = f" by {opener.module.file_name}" if opener and opener.module else ""
+    return f"{module.file_name} (dlopened{by}{count})"
 
 
 def _kept(facts: Needs, module: Module) -> Iterator[str]:
@@ -163,7 +159,7 @@ def _kept(facts: Needs, module: Module) -> Iterator[str]:
     from gdbext.render.printable import printable
 
     ways = facts.dependencies.ways_to(module)
-    yield f"{printable(_name(module))} is there because of"
+    yield f"{printable(module.file_name)} is there because of"
     for way in ways[:_MOST_WAYS]:
         text = _way_text(facts, way)
         yield from _wrapped("  ", printable(text))
@@ -178,7 +174,7 @@ def _way_text(facts: Needs, way: Way) -> str:
     if way.root.why == "program":
         text += " (the program)"
     for kind, module in way.steps:
-        text += (" -> " if kind == "needed" else " -> + ") + _name(module)
+        text += (" -> " if kind == "needed" else " -> + ") + module.file_name
     return text
 
 
@@ -190,7 +186,7 @@ def _versions_in_full(facts: Needs, module: Module) -> Iterator[str]:
         yield "  its versions are unknown: their records are in no memory that can be read"
         return
     if versions.required or versions.defined:
-        yield f"Versions of {printable(_name(module))}"
+        yield f"Versions of {printable(module.file_name)}"
     by_file: dict[str, list[str]] = {}
     for required in versions.required:
         by_file.setdefault(required.requirement.file, []).append(_version(required))
@@ -219,16 +215,16 @@ def _wrong_versions(facts: Needs) -> Iterator[str]:
     for module in facts.shown:
         for required in facts.versions[module.map.address].wrong:
             text = (
-                f"{_name(module)} requires {_version(required)} of {required.requirement.file}: "
+                f"{module.file_name} requires {_version(required)} of {required.requirement.file}: "
                 f"{_state(required)}"
             )
             yield from _paragraph("Version", text, ())
 
 
 def _cycle_text(cycle: Cycle) -> str:
-    text = _name(cycle.way[0]) if cycle.way else ""
+    text = cycle.way[0].file_name if cycle.way else ""
     for kind, module in zip(cycle.edges, cycle.way[1:]):
-        text += (" -> " if kind == "needed" else " -> + ") + _name(module)
+        text += (" -> " if kind == "needed" else " -> + ") + module.file_name
     rest = len(cycle.modules) - (len(cycle.way) - 1)
     more = f", and {rest} more modules in it" if rest > 0 else ""
     end = (

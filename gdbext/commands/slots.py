@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -28,25 +27,23 @@ def symbol_text(slot: Slot) -> str:
     return f"{slot.symbol}@{slot.version}" if slot.version else slot.symbol
 
 
-def target_text(slot: Slot) -> str:
-    """Where a slot leads."""
+def target_text(slot: Slot, brief: bool = False) -> str:
+    """Where a slot leads; `brief`, without the symbol if it is the slot's own."""
     if slot.provider is None:
         if slot.state == "lazy":
             return "its own PLT"
         return slot.reason or "-"
-    module = _file_name(slot.provider.path)
+    module = slot.provider.file_name
     if _is_tls(slot.kind):
         return f"{module} TLS{_tls_place(slot)}"
     if slot.definition is not None:
-        return f"{module} {slot.definition}"
+        symbol, offset = slot.definition
+        if brief and symbol == slot.symbol and not offset:
+            return module
+        return f"{module} {symbol}+{offset:#x}" if offset else f"{module} {symbol}"
     if slot.value is None:
         return module
     return f"{module}+{slot.value - slot.provider.bias:#x}"
-
-
-@lru_cache(maxsize=4096)
-def _file_name(path: str) -> str:
-    return os.path.basename(path) or path
 
 
 @lru_cache(maxsize=16)

@@ -37,6 +37,7 @@ class PlugSymbol(Command):
     arguments = (
         Argument("NAME", "The symbol, or NAME@VERSION.", complete="symbol", required=True),
         Argument("-from", "The module that refers to it.", "MODULE", "module"),
+        Argument("-handle", "What dlsym finds by the handle of this module.", "MODULE", "module"),
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Explanation:
@@ -46,14 +47,19 @@ class PlugSymbol(Command):
         from gdbext.linker.modules import read_linker
 
         linker = read_linker(inferior)
-        module = _module(linker, vars(args)["from"])
-        match = _SYMBOL.fullmatch(args.name)
+        if args.handle and vars(args)["from"]:
+            raise Problem("one of -from and -handle, please")
+        module = _module(linker, args.handle or vars(args)["from"])
+        match = _SYMBOL.fullmatch(_unquoted(args.name))
         if match is None:
             raise Problem(f"{args.name!r} is no symbol name")
         name = _mangled(inferior, linker, match["name"])
         judge = make_judge(inferior, linker, inferior.tables)
-        facts = explain(judge, linker, inferior.tables, module, name, match["version"])
-        if not facts.candidates and not facts.bound and not facts.problem:
+        facts = explain(
+            judge, linker, inferior.tables, module, name, match["version"], bool(args.handle)
+        )
+        known = facts.candidates or facts.bound or facts.elsewhere or facts.problem
+        if not known:
             raise Problem(f"no loaded module defines or uses {args.name!r}")
         return facts
 
@@ -72,6 +78,7 @@ class PlugSymbol(Command):
             "scope": list(_rows(facts)),
             "winner": shown(facts.winner.module.path) if facts.winner else None,
             "definition": _definition(facts.winner) if facts.winner else None,
+            "elsewhere": [shown(m.path) for m in facts.elsewhere],
             "bound_by": [_bound(b) for b in facts.bound],
         }
         if facts.winner is None:
@@ -79,38 +86,46 @@ class PlugSymbol(Command):
         return document
 
     def text(self, facts: Explanation, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
-        from gdbext.findings.description import file_name
         from gdbext.inferior.frames import demangle
-        from gdbext.render.fit import wrapped
+        from gdbext.render.fit import packed, wrapped
         from gdbext.render.printable import printable
 
         name = _name(facts)
         version = f"@{facts.wanted.version}" if facts.wanted.version else ""
         way = f"referred to by {facts.asked_by}" if facts.asked_by else "looked up as dlsym would"
-        yield printable(f"{name}{version} seen from {file_name(facts.module)}, {way}")
+        yield printable(f"{name}{version} seen from {facts.module.file_name}, {way}")
         if demangle(name) != name:
             yield f"  {printable(demangle(name))}"
         width = terminal_width()
         if facts.winner is not None:
-            place = f"{file_name(facts.winner.module)} at {facts.winner.address:#x}"
+            place = f"{facts.winner.module.file_name} at {facts.winner.address:#x}"
             yield from wrapped("  winner: ", printable(f"{place}, {facts.rule}"), width)
         else:
-            why = facts.problem or "none; no module in its scopes defines it"
+            what = "this version of it" if facts.wanted.version and facts.candidates else "it"
+            why = facts.problem or f"none; no module in its scopes defines {what}"
             yield from wrapped("  winner: ", printable(why), width)
         yield from _scopes(facts)
+        if facts.elsewhere:
+            others = packed([m.file_name for m in facts.elsewhere], "  ", width)
+            yield "Defined outside of these scopes:"
+            yield from map(printable, others)
         yield from _bindings(facts)
+
+
+def _unquoted(name: str) -> str:
+    """GDB's users put names with spaces into quotes."""
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] in "'\"" else name
 
 
 def _module(linker: Linker, wanted: str | None) -> Module:
     from gdbext.elf.problem import Problem
-    from gdbext.findings.description import file_name
     from gdbext.linker.selection import select_modules
 
     if wanted is None:
         return linker.modules[0]
     found = select_modules(linker, wanted)
     if len({m.path for m in found}) > 1:
-        names = ", ".join(file_name(m) for m in found[:5])
+        names = ", ".join(m.file_name for m in found[:5])
         raise Problem(f"{wanted!r} names several modules ({names}…); give more of the path")
     return found[0]
 
@@ -118,13 +133,13 @@ def _module(linker: Linker, wanted: str | None) -> Module:
 def _mangled(inferior: Inferior, linker: Linker, name: str) -> str:
     """The linker's name for a C++ name; raises Problem when several functions have it."""
     from gdbext.elf.problem import Problem
+    from gdbext.findings.cxxnames import is_plain, named, pattern_of
     from gdbext.inferior.frames import demangle
     from gdbext.linker.references import names_with
 
-    words = re.findall(r"[A-Za-z_]\w*", re.sub(r"\(.*\Z|<.*>|operator\W+", "", name))
-    if re.fullmatch(r"[\w.$]+", name) or not words:
+    pattern = None if is_plain(name) else pattern_of(name)
+    if pattern is None:
         return name
-    pattern = rb"_Z[^\0]*?%d%s" % (len(words[-1]), words[-1].encode())
     found: dict[str, str] = {}
     for module in linker.modules:
         tables = inferior.tables.of(module)
@@ -133,22 +148,11 @@ def _mangled(inferior: Inferior, linker: Linker, name: str) -> str:
                 found.setdefault(raw.decode("ascii", "replace"), "")
         except Problem:
             continue  # this module's names are not there
-    plain = {mangled: demangle(mangled) for mangled in found}
-    same = [m for m, text in plain.items() if _squeezed(text) == _squeezed(name)]
-    same = same or [m for m, text in plain.items() if _without_arguments(text) == _squeezed(name)]
-    if not same:
-        return name
-    if len(same) > 1 and len({plain[m] for m in same}) > 1:
-        raise Problem(f"{name!r} names several: {'; '.join(sorted({plain[m] for m in same})[:6])}")
-    return same[0]
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r"\s+", "", text)
-
-
-def _without_arguments(text: str) -> str:
-    return _squeezed(re.sub(r"\((?!anonymous).*\Z", "", text))
+    same = named(name, {mangled: demangle(mangled) for mangled in found})
+    if len(set(same.values())) > 1:
+        some = "; ".join(sorted(set(same.values()))[:6])
+        raise Problem(f"{name!r} names {len(set(same.values()))} symbols: {some}")
+    return next(iter(same), name)
 
 
 def _name(facts: Explanation) -> str:
@@ -205,16 +209,20 @@ def _bound(row: Bound) -> dict[str, Any]:
 def _scopes(facts: Explanation) -> Iterator[str]:
     """The scopes up to the one that decides, and those behind it that have the name too."""
     from gdbext.findings.symbol import scope_name
+    from gdbext.render.fit import wrapped
     from gdbext.render.printable import count, printable
 
     decided, shown, more = False, 0, 0
+    met: set[int] = set()
     for number, scope in enumerate(facts.scopes, 1):
         found = [c for c in facts.candidates if c.scope is scope]
-        if decided and (not found or shown >= _MOST_SCOPES):
+        modules = {c.module.map.address for c in found}
+        if decided and (modules <= met or shown >= _MOST_SCOPES):
             more += 1
             continue
-        title = scope_name(scope, facts.module)
-        yield printable(f"Scope {number}: {title}, {count(len(scope.modules), 'module')}")
+        met |= modules
+        title = f"{scope_name(scope, facts.module)}, {count(len(scope.modules), 'module')}"
+        yield from wrapped(f"Scope {number}: ", printable(title), terminal_width())
         yield from _candidates(found) if found else ["  (not defined here)"]
         shown += 1
         decided = decided or any(not c.skipped for c in found)
@@ -223,23 +231,24 @@ def _scopes(facts: Explanation) -> Iterator[str]:
 
 
 def _candidates(candidates: list[Candidate]) -> Iterator[str]:
-    from gdbext.findings.description import file_name
+    from gdbext.render.fit import fitted
     from gdbext.render.tables import table
 
     rows = [
         [
-            file_name(c.module),
+            c.module.file_name,
             f"@{c.version}" if c.version else "-",
             f"skipped: {c.skipped}" if c.skipped else "wins",
         ]
         for c in candidates
     ]
-    yield from table(["module", "version", "outcome"], rows)
+    headers = ["module", "version", "outcome"]
+    yield from table(headers, fitted(headers, rows, terminal_width(), (0,)))
 
 
 def _bindings(facts: Explanation) -> Iterator[str]:
     """The slots; those of many modules that agree are one row, and none of the others is."""
-    from gdbext.findings.description import file_name
+    from gdbext.render.fit import fitted
     from gdbext.render.printable import count
     from gdbext.render.tables import table
 
@@ -250,7 +259,7 @@ def _bindings(facts: Explanation) -> Iterator[str]:
     groups: dict[tuple[str, str, str, str], list[Bound]] = {}
     for b in facts.bound:
         version = f"@{b.slot.version}" if b.slot.version else "-"
-        target = file_name(b.slot.provider) if b.slot.provider else "-"
+        target = b.slot.provider.file_name if b.slot.provider else "-"
         key = version, b.slot.state or "?", target, b.judgement.verdict
         groups.setdefault(key, []).append(b)
     rows = []
@@ -259,5 +268,6 @@ def _bindings(facts: Explanation) -> Iterator[str]:
             modules = len({b.module.map.address for b in same})
             rows.append([count(modules, "module"), count(len(same), "slot"), *key])
         else:
-            rows += [[file_name(b.module), hex(b.slot.address), *key] for b in same]
-    yield from table(["module", "slot", "version", "state", "leads to", "verdict"], rows)
+            rows += [[b.module.file_name, hex(b.slot.address), *key] for b in same]
+    headers = ["module", "slot", "version", "state", "leads to", "verdict"]
+    yield from table(headers, fitted(headers, rows, terminal_width(), (0, 4)))

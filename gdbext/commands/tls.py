@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -226,7 +225,7 @@ def _table(facts: TlsFacts) -> Iterator[str]:
         return signed(row.tls.offset) if row.tls and row.tls.offset is not None else "-"
 
     def name(row: Row) -> str:
-        path = row.module.path if wide else os.path.basename(row.module.path) or row.module.path
+        path = row.module.path if wide else row.module.file_name
         return printable(path) + (f" [{row.module.namespace}]" if row.module.namespace else "")
 
     columns: list[tuple[str, Callable[[Row], str]]] = [
@@ -288,7 +287,7 @@ def _threads_text(facts: TlsFacts) -> Iterator[str]:
             if row.tls is None:
                 continue
             start = tls.block(row.tls, thread, dtv).start
-            name = os.path.basename(row.module.path) or row.module.path
+            name = row.module.file_name
             place = hex(start) if start is not None else "-"
             rows.append([str(thread.number), str(thread.lwp), str(row.tls.id or "?"), place, name])
     if rows:

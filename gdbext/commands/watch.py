@@ -67,7 +67,7 @@ class PlugWatch(Command):
         for one in slot_watchpoints():
             if one.watched.address == slot.address:
                 raise Problem(f"watchpoint {one.number} watches this slot already")
-        title = f"{_symbol(slot)} in {_file_name(module)}"
+        title = f"{_symbol(slot)} in {module.file_name}"
         watched = Watched(slot.address, title, module.map.l_name, module.map.l_addr)
         return [_row(inferior, linker, set_watchpoint(inferior, watched, is_fine))]
 
@@ -144,20 +144,14 @@ def _find(
 
 
 def _list(found: Sequence[tuple[Module, Slot]]) -> str:
-    rows = [f"{s.address:#x} {s.type} in {_file_name(m)}" for m, s in found[:_SHOWN]]
+    rows = [f"{s.address:#x} {s.type} in {m.file_name}" for m, s in found[:_SHOWN]]
     return ", ".join(rows) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
 
 
 def _names(modules: Sequence[Module]) -> str:
-    names = list(dict.fromkeys(_file_name(m) for m in modules))
+    names = list(dict.fromkeys(m.file_name for m in modules))
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _file_name(module: Module) -> str:
-    from gdbext.findings.description import file_name
-
-    return file_name(module)
 
 
 def _row(inferior: Inferior, linker: Linker, watchpoint: SlotWatchpoint) -> Row:
@@ -171,11 +165,10 @@ def _row(inferior: Inferior, linker: Linker, watchpoint: SlotWatchpoint) -> Row:
 
 
 def _now(judged: JudgedSlot) -> str:
-    from gdbext.findings.description import file_name
 
     slot, judgement = judged.slot, judged.judgement
     value = hex(slot.value) if slot.value is not None else "what cannot be read"
-    target = f" in {file_name(slot.provider)}" if slot.provider else ""
+    target = f" in {slot.provider.file_name}" if slot.provider else ""
     name = f" {slot.definition}" if slot.definition is not None else ""
     reason = f" ({judgement.reason})" if judgement.reason else ""
     return f"it holds {value}{name}{target}, {slot.state or 'unknown'}: {judgement.verdict}{reason}"

@@ -44,7 +44,8 @@ class PlugWhere(Command):
     ADDRESS is any expression of the current language, for example 0x7ffff7fba018, $rip or
     &errno. The answer names module, offset (as addr2line takes it), segment, section and
     symbol; a GOT slot or PLT entry; a TLS block; a stack or heap; or says that nothing is
-    mapped there."""
+    mapped there, and which library was before it was unloaded. That is called probable when
+    GDB did not see the library come and ld.so's freed memory alone tells of it."""
 
     name = "plug-where"
     schema = "where"
@@ -76,7 +77,7 @@ class PlugWhere(Command):
 
 
 def _details(place: Place) -> Iterator[str]:
-    from gdbext.findings.description import access, slot_name
+    from gdbext.findings.description import access, how_known, slot_name
     from gdbext.inferior.frames import demangle
     from gdbext.render.tables import pairs
 
@@ -89,6 +90,11 @@ def _details(place: Place) -> Iterator[str]:
         start = place.module.bias + place.segment.vaddr
         end = start + place.segment.memsz
         rows.append(("segment", f"{start:#x} - {end:#x} {access(place.segment.flags)}"))
+    if place.ghost is not None:
+        library = place.ghost.library
+        rows.append(("library", library.path + ("…" if library.cut else "")))
+        rows.append(("was at", f"{library.start:#x} - {library.end:#x}"))
+        rows.append(("known by", how_known(library)))
     if place.region is not None:
         region = place.region
         path = f" {region.path}" if region.path else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbext.elf import patterns
+from gdbext.elf.aarch64 import add, adrp, instructions, ldr, loads_by_page
 
 JUMP_SLOT, GLOB_DAT, IRELATIVE, ABSOLUTE = "JUMP_SLOT", "GLOB_DAT", "IRELATIVE", "ABSOLUTE"
 RELATIVE, COPY, TLSDESC = "RELATIVE", "COPY", "TLSDESC"
@@ -131,64 +132,30 @@ def _x86_64_taken(code: bytes, pc: int) -> Taken:
     return Taken(frozenset(addresses), frozenset(cells), frozenset(calls))
 
 
-def _instructions(code: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(code) // 4}I", code[: len(code) // 4 * 4])
-
-
-def _adrp(word: int, pc: int) -> tuple[int, int] | None:
-    """(register, page) of an ADRP instruction (Arm ARM C6.2, ADRP)."""
-    if word & 0x9F000000 != 0x90000000:
-        return None
-    immediate = (word >> 29 & 3) | (word >> 5 & 0x7FFFF) << 2
-    if immediate & 1 << 20:
-        immediate -= 1 << 21
-    return word & 31, (pc & ~0xFFF) + (immediate << 12)
-
-
-def _ldr(word: int) -> tuple[int, int, int] | None:
-    """(target, base, byte offset) of a 64-bit LDR with an unsigned offset."""
-    if word & 0xFFC00000 != 0xF9400000:
-        return None
-    return word & 31, word >> 5 & 31, (word >> 10 & 0xFFF) * 8
-
-
-def _aarch64_loads(code: bytes, pc: int) -> list[tuple[int, int, int]]:
-    """(instruction index, register, address) of each load through an ADRP of the same code."""
-    pages: dict[int, int] = {}
-    loads = []
-    for index, word in enumerate(_instructions(code)):
-        page, load = _adrp(word, pc + 4 * index), _ldr(word)
-        if page:
-            pages[page[0]] = page[1]
-        elif load and load[1] in pages:
-            loads.append((index, load[0], pages[load[1]] + load[2]))
-    return loads
-
-
 def _aarch64_lazy_stub(code: bytes, pc: int, _index: int, pltgot: int) -> bool:
     """Every lazy slot leads to PLT0: `stp x16, x30, [sp,#-16]!`, then it loads GOT[2].
 
     Source: AAELF64, PLT sequences; with BTI a `bti c`, a hint, comes first.
     """
-    words = [w for w in _instructions(code[:8]) if w & 0xFFFFF01F != 0xD503201F]
+    words = [w for w in instructions(code[:8]) if w & 0xFFFFF01F != 0xD503201F]
     return words[:1] == [0xA9BF7BF0] and any(
-        address == pltgot + 16 for _, _, address in _aarch64_loads(code[:24], pc)
+        address == pltgot + 16 for _, _, address in loads_by_page(code[:24], pc)
     )
 
 
 def _aarch64_stub_slot(code: bytes, pc: int) -> int | None:
     """`adrp x16; ldr x17, [x16, off]; add x16, …; br x17`, perhaps behind `bti c`."""
-    words = _instructions(code[:24])
+    words = instructions(code[:24])
     if 0xD61F0220 not in words[:6]:  # br x17
         return None
     end = words.index(0xD61F0220)  # what follows is the next entry
-    loads = _aarch64_loads(code[: 4 * end], pc)
+    loads = loads_by_page(code[: 4 * end], pc)
     return next((address for _, register, address in loads if register == 17), None)
 
 
 def _aarch64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
     """`bl stub`, or `blr xN` after a load of xN from a slot (-fno-plt)."""
-    words = _instructions(code)
+    words = instructions(code)
     last = words[-1] if words else 0
     if last & 0xFC000000 == 0x94000000:
         distance = last & 0x3FFFFFF
@@ -197,29 +164,33 @@ def _aarch64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
         return "stub", pc - 4 + 4 * distance
     if last & 0xFFFFFC1F == 0xD63F0000:
         register = last >> 5 & 31
-        loads = [a for _, r, a in _aarch64_loads(code, pc - len(code)) if r == register]
-        return ("slot", loads[-1]) if loads else None
+        loads = [(i, a) for i, r, a in loads_by_page(code, pc - len(code)) if r == register]
+        if loads and all(word & 31 != register for word in words[loads[-1][0] + 1 : -1]):
+            return "slot", loads[-1][1]  # and nothing else was put there since
     return None
 
 
 def _aarch64_taken(code: bytes, pc: int) -> Taken:
     """ADRP with ADD or LDR, ADR, and B or BL (Arm ARM C6.2)."""
-    addresses, calls = set(), set()
+    addresses, cells, calls = set(), set(), set()
     pages: dict[int, int] = {}
-    for index, word in enumerate(_instructions(code)):
+    sums: dict[int, int] = {}
+    for index, word in enumerate(instructions(code)):
         here = pc + 4 * index
-        page = _adrp(word, here)
+        page, total, load = adrp(word, here), add(word), ldr(word)
         if page:
             pages[page[0]] = page[1]
-        elif word & 0xFFC00000 == 0x91000000 and word >> 5 & 31 in pages:  # ADD, no shift
-            addresses.add(pages[word >> 5 & 31] + (word >> 10 & 0xFFF))
+        elif total and total[1] in pages:
+            sums[total[0]] = pages[total[1]] + total[2]
+            addresses.add(sums[total[0]])
+        elif load:
+            cells |= {base[load[1]] + load[2] for base in (pages, sums) if load[1] in base}
         elif word & 0x9F000000 == 0x10000000:  # ADR
             offset = (word >> 29 & 3) | (word >> 5 & 0x7FFFF) << 2
             addresses.add(here + offset - ((offset & 1 << 20) << 1))
         elif word & 0x7C000000 == 0x14000000:
             offset = word & 0x3FFFFFF
             calls.add(here + 4 * (offset - ((offset & 1 << 25) << 1)))
-    cells = {address for _, _, address in _aarch64_loads(code, pc)}
     # a page alone is an address as well
     return Taken(frozenset(addresses | set(pages.values())), frozenset(cells), frozenset(calls))
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from gdbext.elf.file import FileData, map_file
+from gdbext.elf.file import FileData, FileView, map_file
 from gdbext.elf.image import ET_CORE, PT_LOAD, PT_NOTE, Segment, decode_header, decode_segments
 from gdbext.elf.notes import Note, decode_notes
 from gdbext.elf.problem import Problem
 
-NT_AUXV, NT_FILE = 6, 0x46494C45
+NT_PRSTATUS, NT_AUXV, NT_FILE = 1, 6, 0x46494C45
+_CURSIG_AT = 12  # offset of pr_cursig in struct elf_prstatus (Linux, include/linux/elfcore.h)
 _PN_XNUM = 0xFFFF  # more segments than e_phnum can say: sh_info of section 0 has the number
 _SEGMENT_SIZE = 56
 _SECTION_INFO_AT = 44  # offset of sh_info in Elf64_Shdr
@@ -53,6 +54,13 @@ class Core:
         """The auxiliary vector, {AT_*: value}; {} when the core has none."""
         data = next((n.data for n in self.notes if n.type == NT_AUXV), b"")
         return decode_auxv(data)
+
+    @cached_property
+    def signal(self) -> int | None:
+        """The number of the signal that ended the process; its thread's note is the first."""
+        data = next((n.data for n in self.notes if n.type == NT_PRSTATUS), b"")
+        number = int.from_bytes(data[_CURSIG_AT : _CURSIG_AT + 2], "little")
+        return number or None
 
     @cached_property
     def files(self) -> tuple[MappedFile, ...]:
@@ -129,7 +137,8 @@ def decode_path(raw: bytes) -> str:
 
 def open_core(path: str) -> Core:
     """Open a core file; raises Problem for anything else. A truncated core is opened."""
-    data = map_file(path)
+    view = map_file(path)
+    data = view.map() if isinstance(view, FileView) else view
     header = decode_header(bytes(data[:64]))
     if header.type != ET_CORE:
         raise Problem(f"{path!r} is an ELF file but not a core")

@@ -4,17 +4,81 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, NamedTuple, Union, cast
+from io import BytesIO
+from typing import ClassVar, NamedTuple, Union
 
 from gdbext.elf.image import PT_LOAD, Image, decode_header, decode_segments, read_image_by_segments
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.symbols import SymbolTable, sound_strings
 
-FileData = Union[mmap.mmap, bytes]  # both give bytes when sliced
+_MOST_MAPPED = 64  # files at a time
 _MOST_ZEROS = 16 << 20  # no table that anybody looks up in a file is .bss
 _SECTION_FIELDS = ("sh_type", "sh_flags", "sh_addr", "sh_offset", "sh_size", "sh_link")
+
+
+class FileView:
+    """The contents of a regular file, by slices; it is mapped only while it is in use.
+
+    Each mapping holds a file descriptor, and GDB aborts once it gets one above FD_SETSIZE, 1024
+    (GDB 13.1, gdb_select): a program of 1,000 libraries must not take them all.
+    """
+
+    _mapped: ClassVar[OrderedDict[int, mmap.mmap]] = OrderedDict()  # by id, the last used one last
+
+    def __init__(self, path: str, status: os.stat_result) -> None:
+        self.path = path
+        self._size = status.st_size
+        self._identity = _identity(status)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, piece: slice) -> bytes:
+        return self._mapping()[piece]
+
+    def _mapping(self) -> mmap.mmap:
+        mapped, key = FileView._mapped, id(self)
+        mapping = mapped.get(key)
+        if mapping is None:
+            mapping = mapped[key] = self.map()
+            while len(mapped) > _MOST_MAPPED:
+                mapped.popitem(last=False)[1].close()
+        elif next(reversed(mapped)) != key:
+            mapped.move_to_end(key)
+        return mapping
+
+    def map(self) -> mmap.mmap:
+        """A mapping of its own, for a file that is read all the time."""
+        descriptor = self.open()
+        try:
+            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise Problem(f"cannot map {self.path!r}: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+
+    def open(self) -> int:
+        """A file descriptor of its own; raises Problem if another file has the path by now."""
+        descriptor = _open(self.path)
+        if _identity(os.fstat(descriptor)) != self._identity:
+            os.close(descriptor)
+            raise Problem(f"{self.path!r} was replaced while it was looked at")
+        return descriptor
+
+    def __del__(self) -> None:
+        mapping = FileView._mapped.pop(id(self), None)
+        if mapping is not None:
+            mapping.close()
+
+
+FileData = Union[FileView, mmap.mmap, bytes]  # all give bytes when sliced
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class Section(NamedTuple):
@@ -65,10 +129,11 @@ class ElfFile:
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
 
+        data = self.data
         try:
-            # a mapped file reads and seeks as an open one does
-            found = list(ELFFile(cast("IO[bytes]", self.data)).iter_sections())
-        except (ELFError, OverflowError, ValueError):
+            with open(data.open(), "rb") if isinstance(data, FileView) else BytesIO(data) as stream:
+                found = list(ELFFile(stream).iter_sections())
+        except (ELFError, OSError, OverflowError, ValueError):
             return ()  # what pyelftools raises for headers that point outside of the file
         return tuple(
             Section(s.name, *(s.header[field] for field in _SECTION_FIELDS)) for s in found
@@ -90,31 +155,37 @@ class ElfFile:
         return bytes(self.data[offset : offset + min(size, len(self.data))])
 
 
-def map_file(path: str) -> FileData:
-    """The contents of a regular file, mapped read-only.
+def map_file(path: str) -> FileView | bytes:
+    """The contents of a regular file.
 
     Raises Problem for what is no regular file: opening a FIFO or a device could block for ever
     (GDB itself does, on a library that was loaded through /proc/self/fd).
     """
+    descriptor = _open(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if status.st_mode & 0o170000 != 0o100000:
+        raise Problem(f"{path!r} is not a regular file")
+    return FileView(path, status) if status.st_size else b""
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise Problem(f"cannot open {path!r}: {reason}") from error
-    try:
-        status = os.fstat(descriptor)
-        if status.st_mode & 0o170000 != 0o100000:
-            raise Problem(f"{path!r} is not a regular file")
-        if status.st_size == 0:
-            return b""
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    finally:
-        os.close(descriptor)
 
 
 def open_elf(path: str) -> ElfFile:
     """Open an ELF file; raises Problem when it is missing, damaged or not 64-bit ELF."""
-    data = map_file(path)
+    return read_elf(path, map_file(path))
+
+
+def read_elf(path: str, data: FileData) -> ElfFile:
+    """The ELF file with these contents; raises Problem when it is damaged or not 64-bit ELF."""
     header = decode_header(bytes(data[:64]))
     table = bytes(data[header.phoff : header.phoff + header.phnum * 56])
     segments = decode_segments(table)

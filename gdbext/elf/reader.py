@@ -9,6 +9,7 @@ from gdbext.elf.problem import Unreadable
 
 WORD = 8  # both CPUs are 64-bit little-endian
 PAGE = 4096  # the smallest page of both; ARM64 may use larger ones, which are multiples
+_CHUNK = 64  # words that are read at a time; most lists are shorter
 
 
 class Memory(Protocol):
@@ -39,6 +40,27 @@ def read_word(memory: Memory, address: int) -> int:
 def read_words(memory: Memory, address: int, count: int) -> tuple[int, ...]:
     """`count` consecutive 64-bit words."""
     return struct.unpack(f"<{count}Q", memory.read(address, count * WORD))
+
+
+def read_pointers(memory: Memory, address: int, most: int) -> tuple[int, ...]:
+    """The words at `address` up to a zero, which is left out.
+
+    Raises Unreadable when no zero comes before unreadable memory, or within `most` words.
+    """
+    found: list[int] = []
+    size = _CHUNK
+    while len(found) < most:
+        try:
+            chunk = read_words(memory, address + WORD * len(found), size)
+        except Unreadable:
+            if size == 1:
+                raise
+            size = 1  # the end of the mapping is near
+            continue
+        if 0 in chunk:
+            return (*found, *chunk[: chunk.index(0)])
+        found += chunk
+    raise Unreadable(address, WORD * most, f"hold no list of at most {most} pointers")
 
 
 def read_string(memory: Memory, address: int, limit: int = 4096) -> bytes:

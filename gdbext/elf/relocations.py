@@ -19,6 +19,7 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 
 RELA_SIZE = 24
+_NEW = tuple.__new__  # what Relocation() calls: half the time of the call
 
 
 class Relocation(NamedTuple):
@@ -55,10 +56,10 @@ def read_relocations(memory: Memory, image: Image) -> list[Relocation]:
     if at is not None and size:
         relative = min((image.value(DT_RELACOUNT) or 0) * RELA_SIZE, size)
         table = _read_table(memory, image, at + relative, size - relative)
-        found = [Relocation(*row, None) for row in table]
+        found = [_NEW(Relocation, (*row, None)) for row in table]
     if plt_at is not None:
         table = _read_table(memory, image, plt_at, plt_size)
-        found += [Relocation(*row, index) for index, row in enumerate(table)]
+        found += [_NEW(Relocation, (*row, index)) for index, row in enumerate(table)]
     return found
 
 

@@ -15,13 +15,13 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import read_relocations
 from gdbext.elf.symbols import STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STV_DEFAULT, SYMBOL_SIZE
-from gdbext.findings.description import file_name
 from gdbext.linker.definers import hashed_symbols
+from gdbext.linker.linkmaps import STATES
 from gdbext.linker.lookup import Found, Lookup
 from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import DLOPENED, LINKER, MAIN, PRELOADED, Linker, Module
 from gdbext.linker.private import LT_LOADED
-from gdbext.linker.scopes import GLOBAL, real
+from gdbext.linker.scopes import GLOBAL, busy, real
 from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.tables import Tables
 
@@ -62,15 +62,14 @@ def find_conflicts(memory: Memory, arch: Arch, lookup: Lookup) -> Conflicts:
     references = {}
     unknown: list[str] = []
     for module in lookup.linker.modules:
-        tables = lookup.tables.of(module)
-        if tables is None or real(lookup.linker, module) is not module:
+        if real(lookup.linker, module) is not module:
             continue
         try:
-            references[module.map.address] = _own_references(memory, arch, tables)
+            references[module.map.address] = _own_references(memory, arch, lookup, module)
         except Problem as problem:
             unknown.append(f"{module.path}: {problem}")
     by_map = lookup.linker.by_map
-    copied = _copied(memory, arch, lookup)
+    copied = _copied(memory, arch, lookup) if references else frozenset()
     lookup.definers.prepare(
         lookup.tables_of(by_map[address]).symbols.raw_name(number)
         for address, counts in references.items()
@@ -78,15 +77,21 @@ def find_conflicts(memory: Memory, arch: Arch, lookup: Lookup) -> Conflicts:
     )
     found: list[Conflict] = []
     for address, counts in references.items():
-        try:
-            found += _of_module(lookup, by_map[address], counts, copied)
-        except Problem as problem:
-            unknown.append(f"{by_map[address].path}: {problem}")
+        module = by_map[address]
+        bound, problems = _bound(lookup, module, counts)
+        found += _of_module(lookup, module, bound, copied)
+        unknown += [f"{module.path}: {problem}" for problem in problems]
     return Conflicts(found, count_duplicates(lookup), unknown)
 
 
-def _own_references(memory: Memory, arch: Arch, tables: Tables) -> dict[tuple[int, int], int]:
+def _own_references(
+    memory: Memory, arch: Arch, lookup: Lookup, module: Module
+) -> dict[tuple[int, int], int]:
     """{(.dynsym entry, type class): how many relocations} of what the module itself defines."""
+    changing = busy(lookup.linker, module.namespace, STATES)
+    if changing is not None:
+        raise Problem(changing)
+    tables = lookup.tables_of(module)
     counts: dict[tuple[int, int], int] = {}
     symbols, kinds = tables.symbols, arch.relocations
     defined = {
@@ -103,15 +108,31 @@ def _own_references(memory: Memory, arch: Arch, tables: Tables) -> dict[tuple[in
     return counts
 
 
-def _of_module(
-    lookup: Lookup, module: Module, counts: dict[tuple[int, int], int], copied: frozenset[int]
-) -> Iterator[Conflict]:
+def _bound(
+    lookup: Lookup, module: Module, counts: dict[tuple[int, int], int]
+) -> tuple[dict[tuple[int, int], tuple[Found, int]], list[str]]:
+    """({(.dynsym entry, the winner's link_map): (winner, references)}, why others are unknown)
+    of the references that another module's definition won."""
     rows: dict[tuple[int, int], tuple[Found, int]] = {}
+    problems: dict[str, None] = {}
     for (number, type_class), bindings in counts.items():
-        found = lookup.resolve(module, number, type_class)
+        try:
+            found = lookup.resolve(module, number, type_class)
+        except Problem as problem:
+            problems[str(problem)] = None
+            continue
         if found is not None and found.module is not module:
             key = number, found.module.map.address
             rows[key] = found, rows.get(key, (found, 0))[1] + bindings
+    return rows, list(problems)
+
+
+def _of_module(
+    lookup: Lookup,
+    module: Module,
+    rows: dict[tuple[int, int], tuple[Found, int]],
+    copied: frozenset[int],
+) -> Iterator[Conflict]:
     tables = lookup.tables_of(module)
     for (number, _), (found, bindings) in rows.items():
         yield Conflict(
@@ -151,7 +172,10 @@ def _kind(
 
 def _copied(memory: Memory, arch: Arch, lookup: Lookup) -> frozenset[int]:
     """The .dynsym entries of the program that a COPY relocation fills."""
-    relocations = read_relocations(memory, lookup.tables_of(lookup.linker.modules[0]).image)
+    try:
+        relocations = read_relocations(memory, lookup.tables_of(lookup.linker.modules[0]).image)
+    except Problem:
+        return frozenset()  # nothing that the program is searched for can be known then
     return frozenset(
         r.symbol for r in relocations if arch.relocations.get(r.type, ("",))[0] == COPY
     )
@@ -171,7 +195,7 @@ def _reason(loser: Module, winner: Found) -> str:
     own = scope.positions.get(loser.map.address)
     name = "the global scope" if scope.kind == GLOBAL else "its scope"
     if scope.owner is not None and scope.kind != GLOBAL:
-        name = f"the scope of {file_name(scope.owner)}"
+        name = f"the scope of {scope.owner.file_name}"
     if own is None:
         return f"{name} is searched before the module itself"
     place = scope.positions[winner.module.map.address]
@@ -194,7 +218,7 @@ def brought_in(linker: Linker, module: Module) -> str:
     if not needing:
         return "not known"
     more = f" and {len(needing) - 1} more" if len(needing) > 1 else ""
-    return f"needed by {file_name(needing[0])}{more}"
+    return f"needed by {needing[0].file_name}{more}"
 
 
 def count_duplicates(lookup: Lookup) -> int:

@@ -13,6 +13,7 @@ from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
 from gdbext.linker.places import Place
 from gdbext.linker.process import Region
+from gdbext.linker.unloaded import EVENTS, MEMORY, TRACE, Ghost, Unloaded
 
 Demangle = Callable[[str], str]
 
@@ -24,14 +25,9 @@ def access(flags: int | None) -> str:
     return "".join(c if flags & bit else "-" for c, bit in (("r", PF_R), ("w", PF_W), ("x", PF_X)))
 
 
-def file_name(module: Module) -> str:
-    """The last part of a module's path."""
-    return os.path.basename(module.path) or module.path or "?"
-
-
 def module_offset(module: Module, address: int) -> str:
     """`libfoo.so+0x1234`: an offset that is a file address, as addr2line and readelf take it."""
-    return f"{file_name(module)}+{address - module.bias:#x}"
+    return f"{module.file_name}+{address - module.bias:#x}"
 
 
 def describe(place: Place, demangle: Demangle) -> str:
@@ -74,7 +70,7 @@ def _tls(place: Place, _demangle: Demangle) -> str:
     block = place.tls
     assert block is not None
     offset = place.address - block.start
-    return f"TLS block of {file_name(block.module)}+{offset:#x}, thread {block.thread.number}"
+    return f"TLS block of {block.module.file_name}+{offset:#x}, thread {block.thread.number}"
 
 
 def _control_block(place: Place, _demangle: Demangle) -> str:
@@ -108,6 +104,35 @@ def _file(place: Place, _demangle: Demangle) -> str:
     return f"mapped file {path}+{offset:#x} ({access(place.region.flags)}), no loaded module"
 
 
+def _unloaded(place: Place, demangle: Demangle) -> str:
+    assert place.ghost is not None
+    library = place.ghost.library
+    name = unloaded_name(library)
+    how = "unloaded, probable" if library.probable else "unloaded"
+    phrase = f"{name} ({how}), +{place.ghost.offset:#x}"
+    return phrase + (f", {_name(place, demangle)}" if place.definition is not None else "")
+
+
+def unloaded_name(library: Unloaded) -> str:
+    """The last part of its path, as far as it is known."""
+    name = os.path.basename(library.path)
+    if not name:
+        return "a library whose name is lost"
+    return name + ("…" if library.cut else "")
+
+
+_EVIDENCE = {
+    TRACE: "the trace recorded it",
+    EVENTS: "GDB saw it being loaded, and it is in no link_map chain now",
+    MEMORY: "ld.so's freed memory tells of it: probable, not certain",
+}
+
+
+def how_known(library: Unloaded) -> str:
+    """What an unloaded library is known by."""
+    return _EVIDENCE[library.evidence]
+
+
 _PHRASES: dict[str, Callable[[Place, Demangle], str]] = {
     "module": _in_module,
     "tls": _tls,
@@ -118,6 +143,7 @@ _PHRASES: dict[str, Callable[[Place, Demangle], str]] = {
     "anonymous": lambda place, _: _region(place, "anonymous memory"),
     "file": _file,
     "null": lambda place, _: "null" if not place.address else f"null+{place.address:#x}",
+    "unloaded": _unloaded,
     "unmapped": lambda *_: "not mapped",
     "unknown": lambda *_: "in no loaded module (this target lists no mappings)",
 }
@@ -151,6 +177,8 @@ def place_document(place: Place) -> dict[str, Any]:
     for key, slot in (("slot", place.slot), ("plt_slot", place.stub)):
         if slot is not None:
             document[key] = slot_document(slot)
+    if place.ghost is not None:
+        document.update(_ghost_document(place.ghost))
     if place.tls is not None:
         document["offset"] = hex(place.address - place.tls.start)
         document["thread"] = place.tls.thread.number
@@ -162,6 +190,22 @@ def place_document(place: Place) -> dict[str, Any]:
     if region is not None:
         document["region"] = _region_document(region)
     return document
+
+
+def _ghost_document(ghost: Ghost) -> dict[str, Any]:
+    library = ghost.library
+    return {
+        "module": _text(library.path) or None,
+        "offset": hex(ghost.offset),
+        "unloaded": {
+            "start": hex(library.start),
+            "end": hex(library.end),
+            "build_id": library.build_id,
+            "evidence": library.evidence,
+            "probable": library.probable,
+            "path_is_whole": bool(library.path) and not library.cut,
+        },
+    }
 
 
 def slot_document(slot: Slot) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def split_version(name: str) -> tuple[str, str]:
 
 
 def _name(module: Module) -> str:
-    return module.soname or os.path.basename(module.path)
+    return module.soname or module.file_name
 
 
 def _groups(
@@ -189,7 +189,7 @@ def _other_sonames(modules: Sequence[Module], dependencies: Dependencies) -> Ite
                 targets[key] = target
     for (_, name), needers in wanted.items():
         target = targets[_, name]
-        users = ", ".join(os.path.basename(m.path) for m in needers[:4])
+        users = ", ".join(m.file_name for m in needers[:4])
         more = f" and {len(needers) - 4} more" if len(needers) > 4 else ""
         text = (
             f"{users}{more} needs {name} and got a file whose own soname is {target.soname}: it "

@@ -111,36 +111,3 @@ def _namespace(number: int | None) -> str:
     # LM_ID_BASE and LM_ID_NEWLM, dlfcn.h
     names = {0: "LM_ID_BASE", -1: "LM_ID_NEWLM"}
     return "?" if number is None else names.get(number, str(number))
-
-
-# What ld.so's untranslated texts begin with or hold (glibc, elf/dl-load.c, dl-open.c,
-# dl-lookup.c, dl-version.c, dl-reloc.c, dl-tls.c; musl, ldso/dynlink.c), the first that fits.
-_CLASSES = (
-    ("version-not-found", ("version `", "GLIBC_ABI_DT_RELR")),
-    ("undefined-symbol", ("undefined symbol", "symbol not found", "Error relocating")),
-    ("wrong-class", ("wrong ELF class",)),
-    ("not-elf", ("file too short", "invalid ELF header", "cannot read file data",
-                 "no loadable segments", "no dynamic section", "not page-aligned",
-                 "not a valid ELF", "Exec format")),
-    ("static-tls", ("static TLS",)),
-    ("execstack", ("executable stack",)),
-    ("cpu-level", ("CPU ISA level",)),
-    ("not-loadable", ("cannot be dlopen()ed", "cannot dynamically load",)),
-    ("namespace-limit", ("no more namespaces",)),
-    ("no-memory", ("cannot allocate", "cannot create", "cannot map", "failed to map",
-                   "segment writable", "segment prot", "memory protection")),
-    ("bad-argument", ("invalid mode", "invalid target namespace", "shared object not open",
-                      "invalid handle", "Invalid library handle")),
-    ("missing", ("cannot open shared object file", "Error loading shared library",
-                 "No such file")),
-)  # fmt: skip
-
-
-def error_class(text: str, errcode: int = 0) -> str:
-    """The class of a failure by ld.so's own text: missing, undefined-symbol, … or `other`.
-
-    `errcode` is the errno that came with it: 13 (EACCES) of a file that is there says no
-    permission.
-    """
-    found = next((name for name, parts in _CLASSES if any(p in text for p in parts)), "other")
-    return "no-permission" if found == "missing" and errcode == 13 else found

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import STB_GNU_UNIQUE, STV_PROTECTED
-from gdbext.findings.description import file_name
 from gdbext.findings.verdicts import Judge, Judgement
 from gdbext.linker.got import Slot, read_slots
-from gdbext.linker.lookup import Candidate, Found, Lookup
+from gdbext.linker.linkmaps import STATES
+from gdbext.linker.lookup import LATER, Candidate, Found, Lookup
 from gdbext.linker.matching import DATA, PLT, Wanted
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.references import referring
-from gdbext.linker.scopes import GLOBAL, SYMBOLIC, Scope
+from gdbext.linker.scopes import GLOBAL, SYMBOLIC, Scope, busy
 from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.tables import TableSet
+
+OWN = "the module's own definition is taken instead"
+FIRST_UNIQUE = "the unique symbol that was looked up first is taken instead"
 
 
 class Bound(NamedTuple):
@@ -33,6 +36,7 @@ class Explanation:
     """`asked_by` is the kind of relocation by which the module itself asks, None if it has none.
 
     `winner` is None where nobody defines the name, or where `problem` says why that is not known.
+    `elsewhere` are the modules that define it but are in none of the scopes.
     """
 
     module: Module
@@ -40,6 +44,7 @@ class Explanation:
     asked_by: str | None
     scopes: tuple[Scope, ...]
     candidates: list[Candidate]
+    elsewhere: list[Module]
     winner: Found | None
     rule: str | None
     problem: str | None
@@ -47,33 +52,74 @@ class Explanation:
 
 
 def explain(
-    judge: Judge, linker: Linker, tables: TableSet, module: Module, name: str, version: str | None
+    judge: Judge,
+    linker: Linker,
+    tables: TableSet,
+    module: Module,
+    name: str,
+    version: str | None,
+    by_handle: bool = False,
 ) -> Explanation:
-    """Resolve `name` (with `version`, if that is given) as ld.so would for `module`."""
+    """Resolve `name` (with `version`, if that is given) as ld.so would for `module`.
+
+    `by_handle`: as dlsym does with the module's handle, in its own scope alone (elf/dl-sym.c).
+    """
     raw = name.encode("utf-8", "surrogateescape")
     lookup = judge.lookup
     lookup.definers.prepare([raw])
     bound = _bound(judge, linker, tables, raw, version)
-    own = [b.slot for b in bound if b.module is module]
+    own = [b.slot for b in bound if b.module is module and not by_handle]
     number, type_class = _own_reference(own)
     wanted = Wanted(raw, version, type_class=type_class, by_dlsym=number is None)
     winner: Found | None = None
-    problem: str | None = None
+    problem = busy(linker, module.namespace, STATES)
     scopes: tuple[Scope, ...] = ()
     candidates: list[Candidate] = []
     try:
-        if number is not None and (version is None or own[0].version == version):
+        if problem is None and number is not None and version in (None, own[0].version):
             wanted = lookup.wanted(module, number, type_class)
             winner = lookup.resolve(module, number, type_class)
-        scopes = lookup.scopes.of(module)
-        if winner is None:
+        if problem is None:
+            scopes = (lookup.scopes.local(module),) if by_handle else lookup.scopes.of(module)
+        if winner is None and scopes:
             winner = lookup.search(scopes, wanted)
-        candidates = list(lookup.candidates(scopes, wanted))
+        candidates = list(_settled(lookup.candidates(scopes, wanted), winner))
     except Problem as error:
         problem = str(error)
     rule = _rule(module, winner, lookup) if winner else None
     kind = own[0].type if own else None
-    return Explanation(module, wanted, kind, scopes, candidates, winner, rule, problem, bound)
+    others = _elsewhere(lookup, scopes, raw) if scopes else []
+    return Explanation(
+        module, wanted, kind, scopes, candidates, others, winner, rule, problem, bound
+    )
+
+
+def _settled(candidates: Iterable[Candidate], winner: Found | None) -> Iterator[Candidate]:
+    """The candidates where another rule than their order decides in the end."""
+    chosen = (winner.module, winner.number) if winner else None
+    unsearched = winner is not None and winner.scope is None
+    instead = OWN if unsearched else FIRST_UNIQUE
+    done = False
+    for one in candidates:
+        wins = (one.module, one.number) == chosen and not done
+        if wins and (unsearched or one.skipped in (LATER, "")):
+            done = True
+            yield one._replace(skipped="")
+        else:
+            yield one if one.skipped else one._replace(skipped=instead)
+
+
+def _elsewhere(lookup: Lookup, scopes: Sequence[Scope], name: bytes) -> list[Module]:
+    """The modules that define the name and are in none of the scopes."""
+    found = []
+    for address, numbers in lookup.definers.of(name).items():
+        module = lookup.linker.by_map[address]
+        symbols = lookup.tables_of(module).symbols
+        if any(symbols.entry(number).shndx for number in numbers) and not any(
+            address in scope.positions for scope in scopes
+        ):
+            found.append(module)
+    return found
 
 
 def _bound(
@@ -117,7 +163,7 @@ def scope_name(scope: Scope, module: Module) -> str:
         return "the global scope"
     if owner is None:
         return "another list"
-    whose = "the module's own" if owner is module else f"{file_name(owner)}'s"
+    whose = "the module's own" if owner is module else f"{owner.file_name}'s"
     if scope.kind == SYMBOLIC:
         return f"{whose} definitions (DT_SYMBOLIC)"
     return f"{whose} scope: itself and its dependencies"

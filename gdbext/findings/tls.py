@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from gdbext.elf.arch import TLSDESC
 from gdbext.linker.tls import Room, Tls
 from gdbext.linker.tlsmodules import STATIC, TlsModule
@@ -42,7 +40,7 @@ def describe_asks(asks: Asks) -> str:
     parts = ["DF_STATIC_TLS"] * asks.flag
     for need in asks.needs[:_MOST_NEEDS]:
         what = need.symbol or "a variable of its own"
-        owner = os.path.basename(need.owner.path) if need.owner else None
+        owner = need.owner.file_name if need.owner else None
         where = f" in {owner}" if owner and need.owner is not asks.module else ""
         times = f" ({need.times} relocations)" if need.times > 1 else ""
         parts.append(f"{need.kind} of {what}{where}{times}")
@@ -61,7 +59,7 @@ def explain_static(tls: Tls, module: TlsModule) -> str:
         return ""
     askers = tls.asked_by(module.module)
     who = ", ".join(
-        f"{'itself' if asker is module.module else os.path.basename(asker.path)} ({kind})"
+        f"{'itself' if asker is module.module else asker.file_name} ({kind})"
         for kind, asker in askers
     )
     if module.at_start:

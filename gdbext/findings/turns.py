@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gdbext.linker.depends import REVERSE, Dependencies
 from gdbext.linker.initfini import INIT, INIT_ARRAY, PREINIT_ARRAY, START, Function, Step
+from gdbext.linker.initorder import REVERSE, InitOrder
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module
 from gdbext.linker.threads import Stack
 
@@ -63,7 +63,7 @@ class Look:
     `symbol_start` where the symbol that covers an address starts."""
 
     linker: Linker
-    needs: Dependencies
+    order: InitOrder
     stacks: Sequence[Stack]
     starts: Callable[[Module], tuple[int, ...]]
     symbol_start: Callable[[Module, int], int | None]
@@ -80,7 +80,7 @@ def take_turns(
     front = _frontiers(look, beginning)
     first = [_constructor_turn(look, s, beginning, active, gone, front) for s in beginning]
     last = [_destructor_turn(look, step, active, gone) for step in ending]
-    return first, _by_order(look, last) if look.needs.algorithm == REVERSE else last
+    return first, _by_order(look, last) if look.order.algorithm == REVERSE else last
 
 
 def _by_order(look: Look, turns: list[Turn]) -> list[Turn]:
@@ -89,7 +89,7 @@ def _by_order(look: Look, turns: list[Turn]) -> list[Turn]:
     if running:
         return [_settled(t.step, RUN, None) if i < running[0] else t for i, t in enumerate(turns)]
     names = {frame.name for stack in look.stacks for frame in stack.frames}
-    begun = look.needs.called.get(look.linker.modules[0].map.address)
+    begun = look.order.called.get(look.linker.modules[0].map.address)
     if not begun or (_first_stack(look) is not None and names.isdisjoint(_LEAVING)):
         return turns
     return [_settled(turn.step, None, _MUSL_LEAVES) for turn in turns]
@@ -165,7 +165,7 @@ def _finished(look: Look, active: Sequence[Active], ends: frozenset[int]) -> fro
     That is so when the program, which comes first at exit, has lost its mark though its entry
     point was reached, or when a destructor is on a stack. `ends`: the modules that have some.
     """
-    called = look.needs.called
+    called = look.order.called
     entered = _first_stack(look) is not None
     leaving = entered and called.get(look.linker.modules[0].map.address) is False
 
@@ -195,7 +195,7 @@ def _frontiers(look: Look, beginning: Sequence[Step]) -> frozenset[int]:
             groups.setdefault((step.when, root), []).append(step)
     found = set()
     for group in groups.values():
-        begun = [s.module for s in group if look.needs.called.get(s.module.map.address)]
+        begun = [s.module for s in group if look.order.called.get(s.module.map.address)]
         if begun and begun[-1].kind != MAIN:
             found.add(begun[-1].map.address)
     return frozenset(found)
@@ -212,18 +212,18 @@ def _constructor_turn(
     address = step.module.map.address
     own = {f.address for f in step.functions if f.address is not None}
     # musl's linker is its libc, which calls many functions; but it has a mark for "running".
-    by_frame = look.needs.algorithm != REVERSE and step.module.kind != MAIN
+    by_frame = look.order.algorithm != REVERSE and step.module.kind != MAIN
     may_have_left = by_frame and address in front and bool(step.functions)
     for each in active:
         if each.function is not None and each.function.address in own:
             return _running(step, each)
         if each.function is None and each.module is step.module and may_have_left:
             return _running(step, each)
-    if address in look.needs.visited:
+    if address in look.order.visited:
         return _running(step, Active(step.module, None, 0))
     if address in gone:
         return _settled(step, RUN, None)
-    called = look.needs.called.get(address)
+    called = look.order.called.get(address)
     if step.functions and step.functions[0].kind == PREINIT_ARRAY:
         return _settled(step, *_preinit(look, step, every))
     if called is False:
@@ -238,7 +238,7 @@ def _constructor_turn(
 def _preinit(look: Look, step: Step, every: Sequence[Step]) -> tuple[str | None, str | None]:
     """The program's DT_PREINIT_ARRAY has no mark: what comes behind it tells."""
     behind = [s.module.map.address for s in every[every.index(step) + 1 :]]
-    marks = [look.needs.called.get(each) for each in behind]
+    marks = [look.order.called.get(each) for each in behind]
     if any(marks):
         return RUN, None
     return (NOT_YET, None) if False in marks else (None, _NO_FIELD)
@@ -282,7 +282,7 @@ def _destructor_turn(
             return _running(step, each)
     if address in gone:
         return _settled(step, RUN, None)
-    if look.needs.called.get(address) is None:
+    if look.order.called.get(address) is None:
         return _settled(step, None, _NO_FIELD)
     return _settled(step, NOT_YET, None)
 

@@ -23,6 +23,7 @@ from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
 from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
 from gdbext.inferior.memory import GdbMemory
+from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
 from gdbext.linker.modules import Linker, Module
@@ -36,6 +37,8 @@ NO_PROCESS = "no process: run the program, attach to one, connect to a target or
 # The fastest with 1,000 plugins: 64 KiB copies too much, 4 KiB asks too often.
 _NATIVE_BLOCK = 1 << 13
 _REMOTE_BLOCK = 1 << 12  # a remote packet holds about a page
+# Of the heap, for what ld.so left there of unloaded libraries.
+_NATIVE_SCAN, _REMOTE_SCAN = 64 << 20, 4 << 20
 
 
 class Inferior:
@@ -194,7 +197,17 @@ class Inferior:
 
     def map(self, linker: Linker | None) -> Map:
         """What tells what lies at an address."""
-        return Map(self, self.arch, linker, self.tables, self.threads, function_at)
+        scan = _NATIVE_SCAN if self.target in ("native", "core") else _REMOTE_SCAN
+        return Map(
+            self,
+            self.arch,
+            linker,
+            self.tables,
+            self.threads,
+            function_at,
+            partial(read_unloaded, self),
+            scan,
+        )
 
     @cached_property
     def tables(self) -> TableSet:
@@ -202,23 +215,18 @@ class Inferior:
         return TableSet(self.memory, partial(matching_file, self), self._debug_symbols)
 
     def _debug_symbols(self, module: Module) -> SymbolTable | None:
-        """The .symtab of a separate debug file, found by build-id (GDB manual, Separate Debug
-        Files): Debian's libc has its local names, such as __strlen_avx2, there alone."""
-        build_id = read_build_id(self.memory, module.image) if module.image else None
-        if not build_id:
-            return None
-        for folder in str(gdb.parameter("debug-file-directory") or "").split(":"):
-            try:
-                file = open_elf(f"{folder}/.build-id/{build_id[:2]}/{build_id[2:]}.debug")
-            except Problem:
-                continue
-            if read_build_id(file.memory, file.image) == build_id:
-                return file.symbols()
-        return None
+        """The .symtab of a module's separate debug file."""
+        return debug_symbols(read_build_id(self.memory, module.image) if module.image else None)
 
     def back_with_file(self, image: Image, file: ElfFile) -> None:
         if isinstance(self.memory, DumpedMemory):
             self.memory.back_with_file(image, file)
+
+
+def has_process() -> bool:
+    """Whether the selected inferior has a process or a core."""
+    inferior = gdb.selected_inferior()
+    return bool(inferior.pid or inferior.threads())
 
 
 def _target_kind(inferior: gdb.Inferior) -> str:

@@ -19,7 +19,7 @@ Cache = Mapping[str, "set[str]"]
 def read_cache(path: str) -> Cache:
     """{soname: paths} of the ld.so.cache at `path`; {} without one."""
     try:
-        return decode_cache(bytes(map_file(path)))
+        return decode_cache(map_file(path)[:])
     except Problem:
         return {}
 

@@ -10,6 +10,7 @@ from gdbext.linker.matching import BASE, MATCH, SOLE, Wanted, glibc_local
 from gdbext.linker.rules import Rules
 from gdbext.linker.tables import Tables
 
+BEHIND = "another one of its module comes first"
 _ALONE = frozenset({MATCH, SOLE, BASE})  # enough for the only symbol of the name
 
 
@@ -55,7 +56,9 @@ def explain_choice(
             if rules.base_at_once and chosen is None:
                 chosen = index
             base = index if base is None else base
-        elif reason == MATCH and chosen is None:
+        elif reason == MATCH and chosen is not None:
+            reason = BEHIND
+        elif reason == MATCH:
             if base is not None and rules.base_at_once is None:
                 raise Problem(
                     "whether a definition without a version comes first depends on the version "

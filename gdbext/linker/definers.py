@@ -11,6 +11,7 @@ from gdbext.linker.modules import Linker, Module
 from gdbext.linker.scopes import real
 from gdbext.linker.tables import Tables, TableSet
 
+Row = tuple[Module, int]
 _FEW = 8  # names; so few are looked up in each module as ld.so does it
 
 
@@ -24,12 +25,12 @@ class Definers:
     linker: Linker
     tables: TableSet
     unreadable: dict[int, str] = field(default_factory=dict)
-    _found: dict[bytes, dict[int, list[int]]] = field(default_factory=dict)
+    _found: dict[bytes, list[Row]] = field(default_factory=dict)
 
     def prepare(self, names: Iterable[bytes]) -> None:
         """Look up all of `names` at once, in every module."""
         wanted = {name for name in names if name not in self._found}
-        self._found.update((name, {}) for name in wanted)
+        self._found.update((name, []) for name in wanted)
         if not wanted:
             return
         hashes: dict[int, list[tuple[bytes, int]]] = {}
@@ -50,11 +51,21 @@ class Definers:
             except Problem as problem:
                 self.unreadable[module.map.address] = str(problem)
 
-    def of(self, name: bytes) -> Mapping[int, Sequence[int]]:
-        """{link_map address: symbol indices} of `name`, in the order in which ld.so meets them."""
-        if name not in self._found:
+    def rows(self, name: bytes) -> list[Row]:
+        """Each symbol called `name`: modules in load order, the symbols of one as ld.so meets
+        them."""
+        found = self._found.get(name)
+        if found is None:
             self.prepare((name,))
-        return self._found[name]
+            found = self._found[name]
+        return found
+
+    def of(self, name: bytes) -> dict[int, list[int]]:
+        """{link_map address: symbol indices} of `name`, in the same order."""
+        found: dict[int, list[int]] = {}
+        for module, index in self.rows(name):
+            found.setdefault(module.map.address, []).append(index)
+        return found
 
     def _collect(
         self,
@@ -63,7 +74,7 @@ class Definers:
         wanted: Set[bytes],
         hashes: Mapping[int, list[tuple[bytes, int]]],
     ) -> None:
-        found, address = self._found, module.map.address
+        found = self._found
         table, symbols = tables.hashes, tables.symbols
         if isinstance(table, GnuHash):
             count, is_named, leads_to = symbols.count, symbols.is_named, table.leads_to
@@ -71,23 +82,19 @@ class Definers:
                 for name, value in hashes[masked]:
                     if index < count and is_named(index, name):
                         if leads_to(value, index):
-                            into = found[name]
-                            if address in into:
-                                into[address].append(index)
-                            else:
-                                into[address] = [index]
+                            found[name].append((module, index))
                         break
             return
         for index in hashed_symbols(tables):  # DT_HASH keeps no hashes
             name = symbols.raw_name(index)
             if name in wanted:
-                found[name].setdefault(address, []).append(index)
+                found[name].append((module, index))
 
     def _probe(self, module: Module, tables: Tables, names: Set[bytes]) -> None:
         for name in names:
             for index in probe(tables.memory, tables.image, name):
                 if index < tables.symbols.count and tables.symbols.is_named(index, name):
-                    self._found[name].setdefault(module.map.address, []).append(index)
+                    self._found[name].append((module, index))
 
 
 def hashed_symbols(tables: Tables) -> Sequence[int]:

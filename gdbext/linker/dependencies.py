@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from gdbext.elf.core import decode_path
 from gdbext.elf.reader import Memory
 from gdbext.linker.graph import components, cycle_through, reachable, ways_to
 from gdbext.linker.loading import nodelete
 from gdbext.linker.modules import DLOPENED, LINKER, PRELOADED, VDSO, Linker, Module
-from gdbext.linker.private import LT_LOADED, read_initfini, read_names
+from gdbext.linker.needed import Need
+from gdbext.linker.private import LT_LOADED
 from gdbext.linker.reldeps import read_relocation_needs
 
 BY_NEEDED, BY_RELOCATION = "needed", "relocation"
-# musl's own names for itself (ldso/dynlink.c, load_library, "reserved")
-_MUSL_OWN = re.compile(r"lib(?:c|pthread|rt|m|dl|util|xnet)\.")
-
-
-class Need(NamedTuple):
-    """One DT_NEEDED; `target` is the module that satisfies it, None where none is loaded."""
-
-    name: str
-    target: Module | None
 
 
 class Root(NamedTuple):
@@ -174,49 +162,4 @@ def read_dependencies(memory: Memory, linker: Linker) -> Dependencies:
     if found is not None:
         by_map = linker.by_map
         relocations = {at: tuple(by_map[each] for each in list_) for at, list_ in found.items()}
-    return Dependencies(linker, resolve_needed(memory, linker.modules), relocations)
-
-
-def resolve_needed(memory: Memory, modules: Sequence[Module]) -> dict[int, tuple[Need, ...] | None]:
-    """{link_map: its DT_NEEDED, each with the module that ld.so takes for it}.
-
-    ld.so takes the first of the chain that has the name as l_name, in l_libname or as DT_SONAME
-    (glibc, elf/dl-load.c, _dl_map_object). Names can be added later, so of several the one counts
-    that is in the needing module's own l_initfini.
-    """
-    named: dict[tuple[int, str], list[Module]] = {}
-    for module in modules:
-        for name in _names(memory, module):
-            named.setdefault((module.namespace, name), []).append(module)
-    linker = next((m for m in modules if m.kind == LINKER and m.private is None), None)
-    musl = linker if linker and not any(m.private for m in modules) else None
-    found: dict[int, tuple[Need, ...] | None] = {}
-    for module in modules:
-        if module.needed is None:
-            found[module.map.address] = None
-            continue
-        needs = []
-        for name in module.needed:
-            if musl is not None and _MUSL_OWN.match(name):
-                needs.append(Need(name, musl))
-                continue
-            choices = named.get((module.namespace, name), [])
-            needs.append(Need(name, _choose(memory, module, choices)))
-        found[module.map.address] = tuple(needs)
-    return found
-
-
-def _names(memory: Memory, module: Module) -> set[str]:
-    names = {module.name, module.soname or ""}
-    if module.private is not None:
-        names.update(map(decode_path, read_names(memory, module.private)))
-    else:
-        names.add(os.path.basename(module.path))
-    return names - {""}
-
-
-def _choose(memory: Memory, module: Module, choices: Sequence[Module]) -> Module | None:
-    if len(choices) > 1 and module.private is not None:
-        own = set(read_initfini(memory, module.private) or ())
-        choices = [c for c in choices if c.map.address in own] or choices
-    return choices[0] if choices else None
+    return Dependencies(linker, linker.needs, relocations)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
@@ -158,8 +158,8 @@ class _Reader:
         kinds, owners, exact = self.arch.relocations, self._owners, self._exact
         numbers, version_names = tables.versions.indices, tables.versions.names
         versioned = len(numbers)
-        ask = self.lookup.answers(module) if self.lookup is not None else _ask_nobody
-        answers: dict[tuple[int, bool], Answer] = {}
+        ask = _asker(self.lookup, module)
+        new = tuple.__new__  # what Slot() calls: half the time of the call, for 60,000 slots
         slots = []
         for relocation, value in zip(wanted.relocations, values):
             offset, number, index, _, _ = relocation
@@ -175,11 +175,7 @@ class _Reader:
                 symbol = names.get(index) or None
                 if index < versioned:
                     version = version_names.get(numbers[index] & 0x7FFF)
-                by_call = kind in PLT_KINDS
-                asked = index, by_call
-                answer = answers.get(asked, NOT_ASKED)
-                if answer is NOT_ASKED:
-                    answer = answers[asked] = ask(index, PLT if by_call else DATA)
+                answer = ask(index, PLT if kind in PLT_KINDS else DATA)
             if value is None:
                 reason = "this memory cannot be read"
             elif unread is None:
@@ -208,22 +204,11 @@ class _Reader:
                     state = BOUND
                     if provider is None:
                         state, reason = _explain(image, kind, relocation, tables, value)
-            slots.append(
-                Slot(
-                    bias + offset,
-                    kind,
-                    type_name,
-                    symbol,
-                    version,
-                    value,
-                    state,
-                    provider,
-                    definition,
-                    reason,
-                    relocation,
-                    answer,
-                )
+            slot = (
+                *(bias + offset, kind, type_name, symbol, version, value),
+                *(state, provider, definition, reason, relocation, answer),
             )
+            slots.append(new(Slot, slot))
         return slots
 
     def _is_relocated(self, wanted: _Wanted, values: Sequence[int | None]) -> bool:
@@ -285,5 +270,20 @@ def _explain(
     return DANGLING, "this address is in no loaded module"
 
 
-def _ask_nobody(_number: int, _type_class: int) -> Answer:
-    return NOT_ASKED
+def _asker(lookup: Lookup | None, module: Module) -> Callable[[int, int], Answer]:
+    """The lookup for one module's symbols; where it cannot know, its Problem is the answer."""
+    if lookup is None:
+        return lambda _number, _type_class: NOT_ASKED
+    try:
+        resolve = lookup.resolver(module)
+    except Problem as problem:
+        failure = problem
+        return lambda _number, _type_class: failure
+
+    def ask(number: int, type_class: int) -> Answer:
+        try:
+            return resolve(number, type_class)
+        except Problem as problem:
+            return problem
+
+    return ask

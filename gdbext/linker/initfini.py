@@ -25,7 +25,7 @@ from gdbext.elf.image import (
 )
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_words
-from gdbext.linker.depends import Dependencies
+from gdbext.linker.initorder import InitOrder
 from gdbext.linker.modules import DLOPENED, MAIN, VDSO, Linker, Module
 from gdbext.linker.private import LT_LOADED
 from gdbext.linker.startfiles import start_files
@@ -157,7 +157,7 @@ class Reader(NamedTuple):
         return Function(kind, index, value, owner, self.tables.name(owner, value))
 
 
-def constructors(reader: Reader, needs: Dependencies) -> Iterator[Step]:
+def constructors(reader: Reader, order: InitOrder) -> Iterator[Step]:
     """Every module's constructors, namespace by namespace, in the order of the calls.
 
     What the program starts with comes first, in the order of the program's l_initfini from its
@@ -166,27 +166,27 @@ def constructors(reader: Reader, needs: Dependencies) -> Iterator[Step]:
     appends to it. Libraries whose opener is gone stand where they are in the chain.
     """
     linker = reader.linker
-    for namespace in sorted(linker.namespaces, key=lambda n: n.index not in needs.audits):
+    for namespace in sorted(linker.namespaces, key=lambda n: n.index not in order.audits):
         members = [
-            m for m in linker.modules if m.namespace == namespace.index and _counts(needs, m)
+            m for m in linker.modules if m.namespace == namespace.index and _counts(order, m)
         ]
         seen: set[int] = set()
         for module in members:
             if module.map.address in seen:
                 continue
             start = module.kind == MAIN or _at_start(module)
-            group = _group(reader.linker, needs, module, seen)
+            group = _group(reader.linker, order, module, seen)
             root = module if module.kind == DLOPENED else None
             if start:
-                yield from _program_first(reader, group, module, needs.initfirst)
+                yield from _program_first(reader, group, module, order.initfirst)
                 continue
             for each in group:
                 yield _constructors_of(reader, each, OPEN, root)
 
 
-def _counts(needs: Dependencies, module: Module) -> bool:
+def _counts(order: InitOrder, module: Module) -> bool:
     """The vDSO has no constructors, and ld.so's proxies have none of their own."""
-    return needs.has(module) and module.kind != VDSO
+    return order.has(module) and module.kind != VDSO
 
 
 def _at_start(module: Module) -> bool:
@@ -194,21 +194,21 @@ def _at_start(module: Module) -> bool:
     return module.kind not in (DLOPENED, MAIN) and module.private is None
 
 
-def _group(linker: Linker, needs: Dependencies, root: Module, seen: set[int]) -> list[Module]:
+def _group(linker: Linker, order: InitOrder, root: Module, seen: set[int]) -> list[Module]:
     """The modules that one call of _dl_init initializes, in that order; `seen` gets them.
 
     The last one that was mapped with DF_1_INITFIRST goes first (elf/dl-load.c, _dl_initfirst).
     """
     fresh = [
         linker.by_map[each]
-        for each in needs.order(root)
+        for each in order.starting_with(root)
         if each in linker.by_map and each not in seen
     ]
-    fresh = [m for m in dict.fromkeys(fresh) if _counts(needs, m)]
+    fresh = [m for m in dict.fromkeys(fresh) if _counts(order, m)]
     fresh = [m for m in fresh if m.namespace == root.namespace]
     seen.update(m.map.address for m in fresh)
     first = [m for m in fresh if m.image and (m.image.value(DT_FLAGS_1) or 0) & DF_1_INITFIRST]
-    if first and needs.initfirst:
+    if first and order.initfirst:
         chain = {m.map.address: i for i, m in enumerate(linker.modules)}
         winner = max(first, key=lambda m: chain[m.map.address])
         fresh.remove(winner)
@@ -248,10 +248,10 @@ def _constructors_of(reader: Reader, module: Module, when: str, root: Module | N
     return Step(module, module.namespace, when, root, "ld.so", functions, problem)
 
 
-def destructors(reader: Reader, needs: Dependencies) -> Iterator[Step]:
+def destructors(reader: Reader, order: InitOrder) -> Iterator[Step]:
     """Every module's destructors in the order in which exit() would call them now."""
-    for module in needs.finis:
-        if not _counts(needs, module):
+    for module in order.finis:
+        if not _counts(order, module):
             continue
         functions, problem = reader.functions(module, (FINI_ARRAY, FINI))
         when = START if module.kind == MAIN or not _opened(module) else OPEN

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbext.elf.image import Image
-from gdbext.elf.problem import Problem, Unreadable
+from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_string, read_word, read_words
-from gdbext.elf.symbols import read_dynamic_symbols
+from gdbext.elf.variables import read_variable
 
 RT_CONSISTENT, RT_ADD, RT_DELETE = 0, 1, 2
 STATES = ("consistent", "adding", "deleting")
@@ -89,19 +89,13 @@ def _next_list(memory: Memory, r_debug: int) -> list[int]:
 
 def _in_rtld_global(memory: Memory, linker: Image, r_debug: int) -> list[int]:
     """The r_debugs inside `_rtld_global._dl_ns[]`: each has the same r_brk as the first."""
+    found = read_variable(memory, linker, b"_rtld_global")
+    if found is None:
+        return []  # the base namespace is all that is known
     brk = read_word(memory, r_debug + 16)
-    try:
-        symbols = read_dynamic_symbols(memory, linker)
-        for index in symbols.indices_by_name.get(b"_rtld_global", ()):
-            value, size = symbols.entry(index)[4:]
-            if value and 0 < size <= linker.room(linker.bias + value):
-                start = linker.bias + value
-                words = read_words(memory, start, size // 8)
-                holders = [start + 8 * i - 16 for i, word in enumerate(words) if word == brk]
-                return [a for a in holders if a != r_debug and a >= start]
-    except Problem:
-        pass  # ld.so's tables are not in this core: the base namespace is all that is known
-    return []
+    start = found.address
+    holders = [start + 8 * i - 16 for i, word in enumerate(found.words) if word == brk]
+    return [a for a in holders if a != r_debug and a >= start]
 
 
 def walk_chain(memory: Memory, first: int) -> tuple[tuple[LinkMap, ...], tuple[str, ...]]:

@@ -6,7 +6,7 @@ Sources: glibc, elf/dl-lookup.c (_dl_lookup_symbol_x, do_lookup_x), elf/dl-reloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Union, cast
@@ -33,6 +33,7 @@ from gdbext.linker.tables import Tables, TableSet
 AGAIN, LATER = "it was met before", "an earlier one won"
 COPIED = "the program's own is what is copied to"
 _UNASKED = object()
+_NEW = tuple.__new__  # what Found() and Wanted() call: half the time of the call
 
 
 class Found(NamedTuple):
@@ -73,6 +74,7 @@ class Lookup:
     rules: Rules
     definers: Definers
     _answers: dict[int, dict[Wanted, Any]] = field(default_factory=dict)
+    _many: dict[bytes, dict[int, list[int]]] = field(default_factory=dict)
 
     def resolve(self, module: Module, index: int, type_class: int) -> Found | None:
         """What the reference `index` of `module`'s .dynsym binds to, None if to nothing."""
@@ -105,22 +107,6 @@ class Lookup:
 
         return resolve
 
-    def answers(self, module: Module) -> Callable[[int, int], Answer]:
-        """resolver(), where a Problem is an answer as well."""
-        try:
-            resolve = self.resolver(module)
-        except Problem as problem:
-            failure = problem
-            return lambda _index, _type_class: failure
-
-        def answer(index: int, type_class: int) -> Answer:
-            try:
-                return resolve(index, type_class)
-            except Problem as problem:
-                return problem
-
-        return answer
-
     def _not_default(
         self, module: Module, index: int, type_class: int, visibility: int
     ) -> Found | None:
@@ -149,7 +135,7 @@ class Lookup:
             address = module.bias + symbol.value & (1 << 64) - 1
         else:
             address = symbol.address(module.bias)
-        return Found(module, index, symbol, address, scope)
+        return _NEW(Found, (module, index, symbol, address, scope))
 
     def search(self, scopes: Sequence[Scope], wanted: Wanted) -> Found | None:
         """The first definition in `scopes` that is what is wanted."""
@@ -166,7 +152,7 @@ class Lookup:
         for scope, answers in steps:
             found = answers.get(wanted, _UNASKED)
             if found is _UNASKED:
-                found = answers[wanted] = self._in_scope(scope, Wanted(*wanted))
+                found = answers[wanted] = self._in_scope(scope, _NEW(Wanted, wanted))
             if found is not None:
                 binding = found.symbol.info >> 4
                 if binding == STB_GNU_UNIQUE:
@@ -180,11 +166,9 @@ class Lookup:
         """Every symbol of that name in `scopes`, in order; those behind the winner as well."""
         winner: Module | None = None
         for scope in scopes:
-            definers = self.definers.of(wanted.name)
-            for module in self._definers_in(scope, definers):
+            for module, indices in self._candidates(scope, wanted.name):
                 passed = self._is_skipped(module, wanted)
                 tables = self.tables_of(module)
-                indices = definers[module.map.address]
                 chosen, reasons = explain_choice(tables, self.rules, indices, wanted)
                 for index, reason in reasons:
                     skipped = passed or reason
@@ -200,32 +184,40 @@ class Lookup:
             raise Problem(module.problem or f"the image of {module.path} is not known")
         return tables
 
-    def _definers_in(self, scope: Scope, definers: Mapping[int, Sequence[int]]) -> list[Module]:
-        """The modules of `scope` among `definers`, in its order."""
-        positions = scope.positions
-        if len(definers) <= len(positions):
-            places = [positions[address] for address in definers if address in positions]
-        else:
-            places = [place for address, place in positions.items() if address in definers]
-        if len(places) > 1:
-            places.sort()
-        return [scope.modules[place] for place in places]
+    def _candidates(self, scope: Scope, name: bytes) -> Sequence[tuple[Module, Sequence[int]]]:
+        """The modules of `scope` that have the name, in its order, with their symbols."""
+        rows, positions = self.definers.rows(name), scope.positions
+        if not rows:
+            return ()
+        if len(rows) == 1:  # as most names have
+            module, index = rows[0]
+            return ((module, (index,)),) if module.map.address in positions else ()
+        if len(rows) > len(positions):
+            known = self._many.get(name)
+            if known is None:
+                known = self._many[name] = self.definers.of(name)
+            places = sorted((at, key) for key, at in positions.items() if key in known)
+            return [(scope.modules[at], known[key]) for at, key in places]
+        found: dict[int, list[int]] = {}
+        for module, index in rows:
+            place = positions.get(module.map.address)
+            if place is not None:
+                found.setdefault(place, []).append(index)
+        return [(scope.modules[place], found[place]) for place in sorted(found)]
 
     def _in_scope(self, scope: Scope, wanted: Wanted) -> Found | None:
         weak: Found | None = None
-        definers = self.definers.of(wanted.name)
-        for module in self._definers_in(scope, definers) if definers else ():
-            address = module.map.address
-            if self._is_skipped(module, wanted):
+        for module, indices in self._candidates(scope, wanted.name):
+            if (self._removed or wanted.type_class == COPY) and self._is_skipped(module, wanted):
                 continue
-            answer = choose(self.tables_of(module), self.rules, definers[address], wanted)
+            answer = choose(self.tables_of(module), self.rules, indices, wanted)
             if answer is None:
                 continue
             found = self._found(module, *answer, scope)
             if self.rules.dynamic_weak and found.symbol.binding == STB_WEAK:
                 weak = weak or found
                 continue
-            self._check_readable(scope, scope.positions[address])
+            self._check_readable(scope, scope.positions[module.map.address])
             return found
         self._check_readable(scope, len(scope.modules))
         return weak

@@ -35,6 +35,7 @@ _NAMED_FOR_RELOCATIONS, _NAMED_FOR_DLSYM = 3, 2
 _TYPES = frozenset({STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS, STT_GNU_IFUNC})
 _MUSL_TYPES = _TYPES - {STT_GNU_IFUNC}
 _BINDINGS = frozenset({STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE})
+_CLOSED = frozenset({STV_HIDDEN, STV_INTERNAL})
 
 MATCH = ""
 SOLE = "it is one of several versions, none of which was asked for"
@@ -103,6 +104,6 @@ def musl_match(symbol: Symbol, versym: int | None, _version: str | None, wanted:
 
 def glibc_local(symbol: Symbol) -> str:
     """Why a matching symbol is not for others; then the rest of its module is skipped as well."""
-    if symbol.visibility in (STV_HIDDEN, STV_INTERNAL):
+    if symbol.other & 3 in _CLOSED:
         return "its visibility is hidden"
     return MATCH if symbol.info >> 4 in _BINDINGS else "it is a local symbol"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from gdbext.elf.reader import Memory
 from gdbext.linker.images import linker_image, main_image, read_images
 from gdbext.linker.layout import Layout
 from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
-from gdbext.linker.needed import read_needed, who_needs
+from gdbext.linker.needed import Need, read_needed, resolve_needed, who_needs
 from gdbext.linker.private import LT_LOADED, Private, read_private
 from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process, Region
 from gdbext.linker.regions import region_finder
@@ -53,6 +54,11 @@ class Module:
         """The names of DT_NEEDED; None where they cannot be read."""
         return self._strings[1]
 
+    @cached_property
+    def file_name(self) -> str:
+        """The last part of its path."""
+        return os.path.basename(self.path) or self.path or "?"
+
     @property
     def bias(self) -> int:
         """The load bias; ld.so's proxy in another namespace has no l_addr of its own."""
@@ -82,12 +88,24 @@ class Linker:
         return {m.namespace: m for m in reversed(self.modules)}
 
     def needed_by(self, module: Module) -> list[Module]:
-        """The modules whose DT_NEEDED `module` satisfies."""
-        return self._needs.get(module.map.address, [])
+        """The modules whose DT_NEEDED `module` satisfies by a name of its own.
+
+        musl's linker is libc.so by rule, whatever it is called: that is in `needs` alone.
+        """
+        return self._needed_by.get(module.map.address, [])
 
     @cached_property
-    def _needs(self) -> dict[int, list[Module]]:
-        return who_needs(self.modules)
+    def _needed_by(self) -> dict[int, list[Module]]:
+        found = who_needs(self.modules, self.needs)
+        itself = _musl_itself(self.modules)
+        if itself is not None:
+            found.pop(itself.map.address, None)
+        return found
+
+    @cached_property
+    def needs(self) -> dict[int, tuple[Need, ...] | None]:
+        """The DT_NEEDED of each module, by link_map; None where the names cannot be read."""
+        return resolve_needed(self.modules, _musl_itself(self.modules))
 
     @cached_property
     def by_map(self) -> dict[int, Module]:
@@ -135,9 +153,11 @@ def read_linker(process: Process) -> Linker:
     if not namespaces:
         raise Problem(NOT_STARTED)
     maps = [(m, n.index) for n in namespaces for m in n.maps]
+    problems = tuple(text for n in namespaces for text in n.damage)
+    if not maps:
+        raise Problem("; ".join(problems) or NOT_STARTED)
     images, layout = read_images(process, main, maps)
     modules = _describe(process, maps, images, layout)
-    problems = tuple(text for n in namespaces for text in n.damage)
     return Linker(tuple(namespaces), modules, _unlisted(process, modules), layout, problems)
 
 
@@ -216,7 +236,7 @@ def _own_kind(process: Process, image: Image | None, private: Private | None, fi
 def _settle_kinds(modules: Sequence[Module]) -> tuple[Module, ...]:
     """Tell what the program started with: needed or preloaded; in musl, dlopened as well."""
     started = [m for m in modules if not (m.private and m.private.type == LT_LOADED)]
-    needs = who_needs(started)
+    needs = who_needs(started, resolve_needed(started, _musl_itself(started)))
     complete = all(m.needed is not None for m in started)
 
     def settle(module: Module) -> Module:
@@ -227,6 +247,13 @@ def _settle_kinds(modules: Sequence[Module]) -> tuple[Module, ...]:
         return replace(module, kind=NEEDED if needed else other)
 
     return tuple(map(settle, modules))
+
+
+def _musl_itself(modules: Sequence[Module]) -> Module | None:
+    """Musl's dynamic linker, which is its libc as well; None where ld.so is glibc's."""
+    if any(m.private for m in modules):
+        return None
+    return next((m for m in modules if m.kind == LINKER), None)
 
 
 def _is_linker(process: Process, image: Image) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gdbext.elf.arch import Arch
 from gdbext.elf.image import PF_X, Segment
 from gdbext.elf.problem import Unreadable
-from gdbext.elf.reader import read_word
+from gdbext.linker.freedmaps import Area, heap_areas, is_arena
 from gdbext.linker.got import Slot, read_slots
 from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import VDSO, Linker, Module
@@ -19,9 +19,9 @@ from gdbext.linker.regions import region_finder
 from gdbext.linker.tables import Definition, TableSet
 from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks
 from gdbext.linker.tls import read_tls, tls_blocks
+from gdbext.linker.unloaded import NOTHING, Ghost, UnloadedSet
 
 _NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
-_ARENA = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c on 64-bit machines
 _SHF_ALLOC, _SHF_TLS = 2, 0x400  # gABI, section headers
 _NEAR_STACK = 1 << 20
 _LARGEST_STACK = 64 << 20  # where nobody lists the mappings
@@ -31,7 +31,7 @@ _LARGEST_CONTROL_BLOCK = 1 << 16
 
 class Place(NamedTuple):
     """What lies at `address`. `kind` is module, tls, tcb, stack, below-stack, heap, anonymous,
-    file, null, unmapped or unknown; fields that do not apply are None."""
+    file, null, unloaded, unmapped or unknown; fields that do not apply are None."""
 
     address: int
     kind: str
@@ -45,14 +45,16 @@ class Place(NamedTuple):
     control: ControlBlock | None = None
     thread: Thread | None = None
     region: Region | None = None
+    ghost: Ghost | None = None
 
 
 @dataclass(frozen=True)
 class Map:
     """The address space of one stopped process, read as far as questions need it.
 
-    `threads` gives its threads; `function` may know a name that only debug info has. Without
-    `probe` nothing is read that no table vouches for: after a SIGBUS, reading the page kills qemu.
+    `threads` gives its threads; `function` may know a name that only debug info has;
+    `read_unloaded` gives, for areas of the heap, the libraries that are gone. Without `probe`
+    nothing is read that no table vouches for: after a SIGBUS, reading the page kills qemu.
     """
 
     process: Process
@@ -61,6 +63,8 @@ class Map:
     tables: TableSet
     threads: Callable[[], Sequence[Thread]]
     function: Callable[[int], Definition | None]
+    read_unloaded: Callable[[Linker, Sequence[Area]], UnloadedSet] = lambda *_: NOTHING
+    scan: int = 0  # bytes of the heap that may be searched for traces of those
     probe: bool = True
     _slots: dict[int, list[Slot]] = field(default_factory=dict)
 
@@ -161,7 +165,7 @@ class Map:
                 thread = self._stack_of(above)
                 if thread is not None:
                     return Place(address, "below-stack", thread=thread, region=above)
-            return Place(address, "unmapped")
+            return self._nowhere(address, "unmapped")
         thread = self._stack_of(region)
         if thread is not None or region.path == "[stack]":
             return Place(address, "stack", thread=thread, region=region)
@@ -185,10 +189,33 @@ class Map:
             if readable is False and pointer - _NEAR_STACK <= address < self._stack_top(thread):
                 return Place(address, "below-stack", thread=thread)
         if readable is None:
-            return Place(address, "unknown")
+            return self._nowhere(address, "unknown")
         if readable and self._heap_start <= address < (self._program_break or 0):
             return Place(address, "heap")
-        return Place(address, "unknown" if readable else "unmapped")
+        return Place(address, "unknown") if readable else self._nowhere(address, "unmapped")
+
+    def ghost(self, address: int) -> Ghost | None:
+        """The unloaded library that held `address`; None where something is mapped now."""
+        if self._find_module(address) is not None or self._find_region(address) is not None:
+            return None
+        mapped = not self.process.regions() and self._is_readable(address)
+        return None if mapped else self._unloaded.at(address)
+
+    def _nowhere(self, address: int, kind: str) -> Place:
+        """Where nothing is now, a library may have been."""
+        ghost = self._unloaded.at(address)
+        if ghost is None:
+            return Place(address, kind)
+        return Place(address, "unloaded", definition=ghost.definition, ghost=ghost)
+
+    @cached_property
+    def _unloaded(self) -> UnloadedSet:
+        if self.linker is None:
+            return NOTHING
+        regions = self.process.regions()
+        own = (self._heap_start, min(self._program_break or 0, self._heap_start + self.scan))
+        areas = heap_areas(regions, self.linker, self.scan) if regions else [own]
+        return self.read_unloaded(self.linker, areas)
 
     def _is_readable(self, address: int) -> bool | None:
         if not self.probe:
@@ -256,14 +283,7 @@ class Map:
         limit = self._program_break
         if limit is not None and region.start < limit <= region.end:
             return True
-        if region.start % _ARENA:
-            return False
-        try:  # heap_info.ar_ptr, of this heap and of the arena's first one
-            arena = read_word(self.process.memory, region.start)
-            first = arena - arena % _ARENA
-            return 0 < arena % _ARENA < 4096 and read_word(self.process.memory, first) == arena
-        except Unreadable:
-            return False
+        return is_arena(self.process.memory, region.start)
 
     @cached_property
     def _program_break(self) -> int | None:

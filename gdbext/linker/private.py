@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from gdbext.elf.problem import Unreadable
-from gdbext.elf.reader import Memory, read_string, read_word, read_words
+from gdbext.elf.reader import Memory, read_pointers, read_string, read_words
 from gdbext.linker.layout import (
     FILE_ID,
     FLAGS,
@@ -37,8 +37,8 @@ class Private:
     """The private fields of one link_map; None is unknown. Addresses are absolute.
 
     `type` is LT_*; `libname`, `scopes`, `searchlist` and `initfini` are where the lists start
-    that read_names(), read_scopes(), … follow. `tls_offset` is as in the field: 0 none, -1
-    dynamic.
+    that read_names(), read_scopes(), … follow. `behind_initfini` is what reldeps.py looks at.
+    `tls_offset` is as in the field: 0 none, -1 dynamic.
     """
 
     real: int
@@ -57,6 +57,7 @@ class Private:
     local_scope: int
     file_id: tuple[int, int] | None
     initfini: int | None
+    behind_initfini: tuple[int, int, int] | None
     map_start: int | None
     map_end: int | None
     tls_modid: int | None
@@ -65,7 +66,7 @@ class Private:
 
 def read_private(memory: Memory, layout: Layout, address: int) -> Private | None:
     """The private fields of the link_map at `address`; None when it cannot be read."""
-    last = max(layout.phdr + 128, (layout.scope or 0) + 64, (layout.tls or 0) + 64)
+    last = max(layout.phdr + 128, (layout.scope or 0) + INITFINI + 32, (layout.tls or 0) + 64)
     try:
         blob = memory.read(address, last)
     except Unreadable:
@@ -97,6 +98,11 @@ def read_private(memory: Memory, layout: Layout, address: int) -> Private | None
         local_scope=address + phdr + SEARCHLIST,
         file_id=(word(scope + FILE_ID), word(scope + FILE_ID + 8)) if scope is not None else None,
         initfini=word(scope + INITFINI) if scope is not None else None,
+        behind_initfini=(
+            (word(scope + INITFINI + 8), word(scope + INITFINI + 16), word(scope + INITFINI + 24))
+            if scope is not None
+            else None
+        ),
         map_start=word(start) if start is not None else None,
         map_end=word(start + 8) if start is not None else None,
         tls_modid=word(tls + TLS_MODID) if tls is not None else None,
@@ -139,7 +145,7 @@ def read_searchlist(memory: Memory, private: Private) -> tuple[int, ...]:
 
 def read_scopes(memory: Memory, private: Private) -> tuple[int, ...] | None:
     """The r_scope_elems that its lookups go through, in order; None when they cannot be read."""
-    return _until_null(memory, private.scopes, MOST_SCOPES) if private.scopes else None
+    return _pointers(memory, private.scopes, MOST_SCOPES)
 
 
 def read_scope(memory: Memory, address: int) -> tuple[int, ...] | None:
@@ -154,18 +160,12 @@ def read_scope(memory: Memory, address: int) -> tuple[int, ...] | None:
 
 def read_initfini(memory: Memory, private: Private) -> tuple[int, ...] | None:
     """The link_maps that it depends on, itself first; None when they cannot be read."""
-    return _until_null(memory, private.initfini, _LONGEST_LIST) if private.initfini else None
+    return _pointers(memory, private.initfini, _LONGEST_LIST)
 
 
-def _until_null(memory: Memory, at: int, most: int) -> tuple[int, ...] | None:
-    """A NULL-terminated list of pointers; None when it cannot be read."""
-    found: list[int] = []
-    while len(found) < most:
-        try:
-            word = read_word(memory, at + 8 * len(found))
-        except Unreadable:
-            return None
-        if not word:
-            break
-        found.append(word)
-    return tuple(found)
+def _pointers(memory: Memory, at: int | None, most: int) -> tuple[int, ...] | None:
+    """A NULL-terminated list; None when it cannot be read."""
+    try:
+        return read_pointers(memory, at, most) if at else None
+    except Unreadable:
+        return None

@@ -12,7 +12,7 @@ from gdbext.elf.reader import Memory
 
 # getauxval(3); the numbers are in the kernel's include/uapi/linux/auxvec.h
 AT_PHDR, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_ENTRY = 3, 5, 6, 7, 9
-AT_SECURE, AT_RANDOM, AT_EXECFN, AT_SYSINFO_EHDR = 23, 25, 31, 33
+AT_PLATFORM, AT_SECURE, AT_RANDOM, AT_EXECFN, AT_SYSINFO_EHDR = 15, 23, 25, 31, 33
 
 
 class Region(NamedTuple):

@@ -1,35 +1,36 @@
-"""Dependencies that relocation made: A is bound to B although A does not need B.
+"""What stands behind l_initfini: dependencies that relocation made, and the order of past calls.
 
-ld.so notes them, so that dlclose does not unload B while A is there, for a B that dlopen brought
-in and that may be unloaded at all (glibc, elf/dl-lookup.c, add_dependency). They stand in
+Relocation binds A to B although A does not need B. ld.so notes that, so that dlclose does not
+unload B while A is there, for a B that dlopen brought in and that may be unloaded at all (glibc,
+elf/dl-lookup.c, add_dependency). The notes stand in
 
     struct link_map_reldeps {unsigned int act; struct link_map *list[];} *l_reldeps;
     unsigned int l_reldepsmax;
 
-right behind l_initfini, or behind l_init_called_next where a distribution put that in between
-(Debian's 2.36 did, and leaves it zero).
+right behind l_initfini, or behind l_init_called_next where a build has that in between. That one
+is the link_map whose constructors were called before; Debian's 2.36 has it and leaves it zero.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from typing import Optional
 
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_words
 from gdbext.linker.modules import Linker
 
-_PLACES = (64, 72)  # from S, the place of l_scope
 _MOST = 65536
+_Words = tuple[int, int, int]
+# by link_map; a module is not in it whose list cannot be read, or makes no sense
+RelocationNeeds = Optional[Mapping[int, tuple[int, ...]]]
 
 
-def read_relocation_needs(memory: Memory, linker: Linker) -> dict[int, tuple[int, ...]] | None:
-    """{link_map: the link_maps that relocation bound it to}; None where that is not recorded.
-
-    A module that is not in it has a list that cannot be read, or that makes no sense.
-    """
-    areas = _read_areas(memory, linker)
+def read_relocation_needs(memory: Memory, linker: Linker) -> RelocationNeeds:
+    """{link_map: the link_maps that relocation bound it to}; None where that is not recorded."""
+    areas = _areas(linker)
     place = _locate(memory, areas, linker.by_map)
     if place is None:
         return None
@@ -41,23 +42,29 @@ def read_relocation_needs(memory: Memory, linker: Linker) -> dict[int, tuple[int
     return found
 
 
-def _read_areas(memory: Memory, linker: Linker) -> dict[int, tuple[int, ...]]:
+def called_order(linker: Linker) -> tuple[int, ...]:
+    """The link_maps in the order of their constructor calls, the last one first, by
+    l_init_called_next; () unless that is there, is used, and is one sound list."""
+    following = {at: words[0] for at, words in _areas(linker).items() if words[0] in linker.by_map}
+    heads = set(following) - set(following.values())
+    if len(heads) != 1:
+        return ()
+    order = [heads.pop()]
+    while order[-1] in following and len(order) <= len(following):
+        order.append(following[order[-1]])
+    return tuple(order) if len(order) == len(following) + 1 else ()
+
+
+def _areas(linker: Linker) -> dict[int, _Words]:
     """The three words behind l_initfini of each link_map."""
-    layout = linker.layout
-    areas: dict[int, tuple[int, ...]] = {}
-    if layout is None or layout.scope is None:
-        return areas
-    for module in linker.modules:
-        if module.private is not None:
-            try:
-                at = module.map.address + layout.scope + _PLACES[0]
-                areas[module.map.address] = read_words(memory, at, 3)
-            except Unreadable:
-                continue
-    return areas
+    return {
+        m.map.address: m.private.behind_initfini
+        for m in linker.modules
+        if m.private is not None and m.private.behind_initfini is not None
+    }
 
 
-def _locate(memory: Memory, areas: dict[int, tuple[int, ...]], maps: Container[int]) -> int | None:
+def _locate(memory: Memory, areas: Mapping[int, _Words], maps: Container[int]) -> int | None:
     """The index of l_reldeps in the three words: 0 or 1. All modules vote by what they hold."""
     votes: Counter[int] = Counter()
     for words in areas.values():
@@ -71,7 +78,7 @@ def _locate(memory: Memory, areas: dict[int, tuple[int, ...]], maps: Container[i
 
 
 def _read_list(
-    memory: Memory, words: tuple[int, ...], place: int, maps: Container[int]
+    memory: Memory, words: _Words, place: int, maps: Container[int]
 ) -> tuple[int, ...] | None:
     """The list; None when these words are no l_reldeps and l_reldepsmax."""
     at, most = words[place], words[place + 1] & 0xFFFFFFFF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from gdbext.elf.problem import Problem
@@ -42,9 +42,21 @@ class Rules:
 def read_rules(process: Process, linker: Linker, tables: TableSet) -> Rules:
     """The rules of this process's dynamic linker."""
     if linker.layout is None:
-        return Rules(True, musl_match, False, False, True, lambda _namespace, _name: None)
+        return rules_of_release(None, musl=True)
     release = glibc_release(linker, tables)
     environment = {} if process.auxv.get(AT_SECURE) else initial_environment(process) or {}
+    rules = rules_of_release(release)
+    return replace(
+        rules,
+        dynamic_weak="LD_DYNAMIC_WEAK" in environment,
+        unique=_unique_finder(process.memory, linker, tables),
+    )
+
+
+def rules_of_release(release: int | None, musl: bool = False) -> Rules:
+    """The rules of glibc 2.`release`, or of musl, in a process that has not started."""
+    if musl:
+        return Rules(True, musl_match, False, False, True, lambda _namespace, _name: None)
     at_once: bool | None = None
     if release is not None and release <= _BASE_AT_ONCE_UNTIL:
         at_once = True
@@ -53,10 +65,10 @@ def read_rules(process: Process, linker: Linker, tables: TableSet) -> Rules:
     return Rules(
         musl=False,
         match=glibc_match,
-        dynamic_weak="LD_DYNAMIC_WEAK" in environment,
+        dynamic_weak=False,
         copied_protected=release is not None and release < _NO_COPIED_PROTECTED,
         base_at_once=at_once,
-        unique=_unique_finder(process.memory, linker, tables),
+        unique=lambda _namespace, _name: None,
     )
 
 

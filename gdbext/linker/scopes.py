@@ -13,7 +13,7 @@ from functools import cached_property
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.linker.modules import LINKER, Linker, Module
-from gdbext.linker.musl import read_global_chain
+from gdbext.linker.musl import Dsos, read_dsos
 from gdbext.linker.private import read_scope, read_scopes
 
 GLOBAL, LOCAL, SYMBOLIC, OTHER = "global", "local", "symbolic", "other"
@@ -120,12 +120,17 @@ class Scopes:
         return everywhere, self._musl_local(root)
 
     @cached_property
+    def _dsos(self) -> Dsos:
+        return read_dsos(self.memory, self.linker)
+
+    @cached_property
     def _musl_global(self) -> Scope:
-        chain = read_global_chain(self.memory, self.linker)
-        if chain is None:
-            raise Problem(NO_LAYOUT)
+        first = self.linker.modules[0]
         by_map = self.linker.by_map
-        return Scope(GLOBAL, self.linker.modules[0], tuple(by_map[m] for m in chain))
+        chain = self._dsos.global_chain(first.map.address)
+        if chain is None or not by_map.keys() >= set(chain):
+            raise Problem(NO_LAYOUT)
+        return Scope(GLOBAL, first, tuple(by_map[m] for m in chain))
 
     @cached_property
     def _musl_roots(self) -> dict[int, Module]:
@@ -139,18 +144,12 @@ class Scopes:
     def _musl_local(self, module: Module) -> Scope:
         key = module.map.address
         if key not in self._lists:
-            self._lists[key] = Scope(LOCAL, module, tuple(_breadth_first(module, self._musl_needs)))
+            dependencies = self._dsos.dependencies
+            if dependencies is None:
+                raise Problem(NO_LAYOUT)
+            order = _breadth_first(key, dependencies.direct)
+            self._lists[key] = Scope(LOCAL, module, tuple(self.linker.by_map[m] for m in order))
         return self._lists[key]
-
-    @cached_property
-    def _musl_needs(self) -> dict[int, list[Module]]:
-        """What each module needs, in the order of its DT_NEEDED."""
-        linker = self.linker
-        needs: dict[int, list[Module]] = {}
-        for target in linker.modules:
-            for needing in linker.needed_by(target):
-                needs.setdefault(needing.map.address, []).append(target)
-        return {key: _in_order(linker.by_map[key], found) for key, found in needs.items()}
 
 
 def real(linker: Linker, module: Module) -> Module:
@@ -160,27 +159,16 @@ def real(linker: Linker, module: Module) -> Module:
     return module
 
 
-def _breadth_first(module: Module, needs: Mapping[int, Sequence[Module]]) -> Iterator[Module]:
-    """`module` and what it needs, as musl's extend_bfs_deps orders them."""
-    queue = [module]
-    seen = {module.map.address}
+def _breadth_first(root: int, direct: Mapping[int, Sequence[int]]) -> Iterator[int]:
+    """`root` and what it depends on, as musl's extend_bfs_deps orders them."""
+    queue = [root]
+    seen = {root}
     for current in queue:
         yield current
-        for target in needs.get(current.map.address, ()):
-            if target.map.address not in seen:
-                seen.add(target.map.address)
-                queue.append(target)
-
-
-def _in_order(module: Module, targets: Sequence[Module]) -> list[Module]:
-    """`targets` in the order of the module's DT_NEEDED."""
-    order = {name: place for place, name in enumerate(module.needed or ())}
-
-    def place(target: Module) -> int:
-        names = (target.soname, target.path.rpartition("/")[2])
-        return min((order[n] for n in names if n in order), default=len(order))
-
-    return sorted(targets, key=place)
+        for each in direct.get(current, ()):
+            if each not in seen:
+                seen.add(each)
+                queue.append(each)
 
 
 def busy(linker: Linker, namespace: int, states: Sequence[str]) -> str | None:

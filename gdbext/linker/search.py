@@ -11,13 +11,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
-from gdbext.elf.image import DT_FLAGS_1
+from gdbext.elf.image import DF_1_NODEFLIB, DT_FLAGS_1
 from gdbext.linker.modules import DLOPENED, LINKER, MAIN, PRELOADED, VDSO, Linker, Module
 from gdbext.linker.private import read_names
 from gdbext.linker.process import AT_BASE, Process
 from gdbext.linker.searchpaths import Paths, library_path, read_paths
 
-DF_1_NODEFLIB = 0x800
 CACHE, DEFAULT, LIBRARY_PATH, RPATH, RUNPATH = (
     "cache", "default", "LD_LIBRARY_PATH", "RPATH", "RUNPATH",
 )  # fmt: skip

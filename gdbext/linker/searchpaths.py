@@ -14,15 +14,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
-from gdbext.elf.image import DT_RPATH, DT_RUNPATH, DT_STRTAB, Image
-from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import PAGE, Memory, read_string, read_word, read_words
-from gdbext.elf.symbols import read_dynamic_symbols
+from gdbext.elf.image import DT_RPATH, DT_RUNPATH, DT_STRTAB
+from gdbext.elf.problem import Unreadable
+from gdbext.elf.reader import PAGE, Memory, read_pointers, read_string, read_words
+from gdbext.elf.variables import read_variable
 from gdbext.linker.layout import Layout
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module
-from gdbext.linker.process import AT_SECURE, Process
+from gdbext.linker.process import AT_PLATFORM, AT_SECURE, Process
 
-AT_PLATFORM = 15  # getauxval(3)
 RUNPATH_DIRS = 40  # l_runpath_dirs from S, the place of l_scope: between l_file_id and l_initfini
 RPATH_DIRS = -40  # l_rpath_dirs from M, the place of l_map_start
 _NONE = (1 << 64) - 1  # (void *) -1: nothing to search
@@ -67,6 +66,22 @@ def read_paths(memory: Memory, layout: Layout | None, module: Module) -> Paths:
     )
 
 
+def written_paths(module: Module) -> Paths:
+    """The RPATH or RUNPATH of `module` as its own dynamic section has it, expanded by us.
+
+    It is what a search would use now, whether or not ld.so ever made one for this module.
+    """
+    image = module.image
+    if image is None:
+        return Paths(None, None, None)
+    runpath = image.value(DT_RUNPATH) is not None
+    tag = DT_RUNPATH if runpath else DT_RPATH
+    if image.value(tag) is None:
+        return Paths(None, None, None)
+    found = tuple(expand(_text(module.memory, module, tag), ":", module, ()))
+    return Paths(None, found, None) if runpath else Paths(found, None, None)
+
+
 def _own_list(
     memory: Memory, layout: Layout | None, module: Module, tag: int
 ) -> tuple[tuple[str, ...] | None, bool | None]:
@@ -91,16 +106,13 @@ def _read_list(memory: Memory, at: int) -> tuple[str, ...] | None:
     {struct r_search_path_elem *next; const char *what, *where, *dirname; size_t dirnamelen; …}
     """
     found: list[str] = []
-    while len(found) < _MOST_DIRECTORIES:
-        element = read_word(memory, at + 8 * len(found))
-        if not element:
-            return tuple(found)
+    for element in read_pointers(memory, at, _MOST_DIRECTORIES):
         _, _, _, name, size = read_words(memory, element, 5)
         text = read_string(memory, name)
         if len(text) != size or text[-1:] not in (b"/", b""):
             return None
         found.append(decode_path(text))
-    return None
+    return tuple(found)
 
 
 def _text(memory: Memory, module: Module, tag: int) -> str:
@@ -149,7 +161,10 @@ def read_all_directories(memory: Memory, linker: Linker) -> dict[str, str] | Non
     module = next((m for m in linker.modules if m.kind == LINKER and m.image), None)
     if module is None or module.image is None:
         return None
-    for word in _rtld_global(memory, module.image):
+    globals_ = read_variable(memory, module.image, b"_rtld_global")
+    for word in dict.fromkeys(globals_.words if globals_ else ()):
+        if word < PAGE or word % 8:
+            continue  # no pointer
         found: dict[str, str] = {}
         at = word
         while at and len(found) < _MOST_DIRECTORIES:
@@ -161,20 +176,6 @@ def read_all_directories(memory: Memory, linker: Linker) -> dict[str, str] | Non
         if found and not at:
             return found
     return None
-
-
-def _rtld_global(memory: Memory, image: Image) -> tuple[int, ...]:
-    """The words of `_rtld_global` that may be pointers."""
-    try:
-        symbols = read_dynamic_symbols(memory, image)
-        for index in symbols.indices_by_name.get(b"_rtld_global", ()):
-            value, size = symbols.entry(index)[4:]
-            if value and 0 < size <= image.room(image.bias + value):
-                words = read_words(memory, image.bias + value, size // 8)
-                return tuple(dict.fromkeys(w for w in words if w >= PAGE and w % 8 == 0))
-    except Problem:
-        pass  # ld.so's tables are not in this core
-    return ()
 
 
 def _read_element(memory: Memory, at: int) -> tuple[int, str, str] | None:

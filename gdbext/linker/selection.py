@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from gdbext.elf.problem import Problem
@@ -10,13 +9,15 @@ from gdbext.linker.modules import Linker, Module
 
 
 def select_modules(linker: Linker, wanted: str) -> list[Module]:
-    """The modules that `wanted` names: a whole path or file name before any part of a path.
+    """The modules that `wanted` names: a whole path or file name, then a file name up to its
+    first dot (`libc` is libc.so.6 and not libcrypto.so.3), then any part of a path.
 
     Raises Problem when there is none.
     """
     rules: tuple[Callable[[Module], bool], ...] = (
         lambda m: wanted in (m.path, m.name),
-        lambda m: wanted in (os.path.basename(m.path), m.soname),
+        lambda m: wanted in (m.file_name, m.soname),
+        lambda m: wanted == m.file_name.partition(".")[0],
         lambda m: wanted in m.path,
     )
     for matches in rules:

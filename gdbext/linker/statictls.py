@@ -110,8 +110,8 @@ def _agrees(area: StaticTls, lowest: int) -> bool:
 def with_surplus(area: StaticTls, variables: Variables, start: int) -> StaticTls:
     """`area` with its surplus, where one word alone of `_rtld_global_ro` can be it.
 
-    In glibc 2.32 and 2.33 it stands alone there; before there was none. `start` is `used` when
-    the area was planned.
+    In glibc 2.32, 2.33 and Debian's 2.31 it stands alone there; before there was none. `start` is
+    `used` when the area was planned.
     """
     if area.surplus is not None:
         return area

@@ -131,6 +131,10 @@ class TableSet:
     find_symbols: Callable[[Module], SymbolTable | None]
     _made: dict[int, Tables] = field(default_factory=dict)
 
+    def beside(self, memory: Memory, find_file: Callable[[Module], ElfFile | None]) -> TableSet:
+        """These tables, and room for those of modules in another memory that includes this one."""
+        return TableSet(memory, find_file, self.find_symbols, dict(self._made))
+
     def of(self, module: Module) -> Tables | None:
         """The tables of a module, None when its image is unknown."""
         if module.image is None:

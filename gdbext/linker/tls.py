@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gdbext.elf.arch import Arch
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory, read_words
+from gdbext.elf.variables import read_variable
 from gdbext.linker.dtv import Dtv, read_dtv
 from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import LINKER, Linker, Module
@@ -27,7 +28,6 @@ from gdbext.linker.tlsmodules import MOST_IDS, STATIC, TlsModule, read_tls_modul
 from gdbext.linker.tlsneeds import Asks, Blocks, read_asks
 from gdbext.linker.tlsstate import Slot, TlsState, Variables, find_state, read_slots
 
-_LARGEST_VARIABLE = 1 << 16
 NO_POINTER = "this target does not tell the thread pointer"
 NO_GENERATIONS = (
     "ld.so's list of module ids was not found, so that an older module's block cannot be told apart"
@@ -153,17 +153,11 @@ def _variables(memory: Memory, linker: Linker, tables: TableSet) -> Variables | 
 
 def _words(memory: Memory, tables: TableSet, module: Module, name: bytes) -> tuple[int, ...]:
     own = tables.of(module)
-    if own is None:
-        return ()
     try:
-        for index in own.symbols.indices_by_name.get(name, ()):
-            entry = own.symbols.entry(index)
-            size = min(entry.size, own.image.room(own.image.bias + entry.value))
-            if entry.shndx and 0 < size <= _LARGEST_VARIABLE:
-                return read_words(memory, own.image.bias + entry.value, size // 8)
+        found = read_variable(memory, own.image, name, own.symbols) if own else None
     except Problem:
-        pass  # ld.so's tables or data are not in this core
-    return ()
+        return ()  # ld.so's tables are not in this core
+    return found.words if found else ()
 
 
 def _static_program(

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from gdbext.elf.arch import Arch
 from gdbext.elf.image import PT_TLS, Segment
-from gdbext.elf.problem import Unreadable
-from gdbext.elf.reader import Memory, read_words
+from gdbext.elf.reader import Memory
 from gdbext.linker.modules import DLOPENED, LINKER, Linker, Module
+from gdbext.linker.musl import read_dsos
 from gdbext.linker.private import LT_LOADED
 
 STATIC, DYNAMIC, UNDECIDED = "static", "dynamic", "undecided"
 _FORCED_DYNAMIC = -1  # glibc, elf/dl-tls.h: FORCED_DYNAMIC_TLS_OFFSET
-_MUSL_WORDS = 128  # more than sizeof(struct dso) of any musl
 _LARGEST_STATIC = 1 << 31
 MOST_IDS = 1 << 16  # ids are given again, so that no id is larger than modules are loaded
+
+_Row = tuple[Module, Segment]
 
 
 class TlsModule(NamedTuple):
@@ -59,7 +59,7 @@ def read_tls_modules(memory: Memory, arch: Arch, linker: Linker) -> list[TlsModu
     ]
     if linker.layout is not None:
         return [_by_glibc(arch, module, segment) for module, segment in rows]
-    return _by_musl(memory, arch, rows)
+    return _by_musl(memory, arch, linker, rows)
 
 
 def _describe(
@@ -92,51 +92,19 @@ def _by_glibc(arch: Arch, module: Module, segment: Segment) -> TlsModule:
     return _describe(module, segment, private.tls_modid, STATIC, signed)
 
 
-def _by_musl(memory: Memory, arch: Arch, rows: Sequence[tuple[Module, Segment]]) -> list[TlsModule]:
-    """By struct dso, which holds {next, image, len, size, align, offset} and the id behind them
-    (musl, ldso/dynlink.c, struct dso; src/internal/libc.h, struct tls_module).
-
-    What comes in with dlopen is reached through the DTV alone: musl refuses initial-exec
+def _by_musl(memory: Memory, arch: Arch, linker: Linker, rows: Sequence[_Row]) -> list[TlsModule]:
+    """What comes in with dlopen is reached through the DTV alone: musl refuses initial-exec
     relocations to it (ldso/dynlink.c, do_relocs).
     """
-    blobs = [_words(memory, module.map.address) for module, _ in rows]
-    places = Counter(
-        at
-        for (module, segment), words in zip(rows, blobs)
-        for at in _places(module, segment, words)
-    )
-    best = places.most_common(1)
-    if not best or best[0][1] != len(rows):
-        return [_describe(module, segment, 0, None, None) for module, segment in rows]
-    at = best[0][0]
+    fields = read_dsos(memory, linker).tls or {}
     found = []
-    for (module, segment), words in zip(rows, blobs):
-        offset, number = words[at + 4], words[at + 5]
-        signed = -offset if arch.tls_below_pointer else offset
-        if module.kind == DLOPENED:
+    for module, segment in rows:
+        offset, number = fields.get(module.map.address, (0, 0))
+        if not 0 < number < MOST_IDS or offset >= _LARGEST_STATIC:
+            found.append(_describe(module, segment, 0, None, None))
+        elif module.kind == DLOPENED:
             found.append(_describe(module, segment, number, DYNAMIC, None))
         else:
+            signed = -offset if arch.tls_below_pointer else offset
             found.append(_describe(module, segment, number, STATIC, signed))
     return found
-
-
-def _places(module: Module, segment: Segment, words: Sequence[int]) -> list[int]:
-    """Where the words of a struct dso are those of its PT_TLS, with a plausible id."""
-    wanted = (module.bias + segment.vaddr, segment.filesz, segment.memsz, max(segment.align, 1))
-    return [
-        at
-        for at in range(1, len(words) - 5)
-        if tuple(words[at : at + 4]) == wanted
-        and words[at + 4] < _LARGEST_STATIC
-        and 0 < words[at + 5] < MOST_IDS
-    ]
-
-
-def _words(memory: Memory, address: int) -> tuple[int, ...]:
-    """The first words of a struct dso; fewer when it is at the end of its mapping."""
-    for count in range(_MUSL_WORDS, 16, -8):
-        try:
-            return read_words(memory, address, count)
-        except Unreadable:
-            continue
-    return ()

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 
 from gdbext.elf.image import DT_SYMTAB
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import Memory, read_string, read_words
+from gdbext.elf.reader import Memory, read_string
 from gdbext.elf.symbols import SYMBOL_SIZE
+from gdbext.elf.variables import read_variable
 from gdbext.linker.modules import LINKER, Linker
 from gdbext.linker.tables import TableSet
 
@@ -29,23 +30,15 @@ Unique = dict[tuple[int, bytes], tuple[int, int]]
 
 def read_unique_symbols(memory: Memory, linker: Linker, tables: TableSet) -> Unique:
     """Every unique symbol that ld.so has looked up. Raises Problem where that cannot be known."""
-    start, size = _rtld_global(linker, tables)
-    found: Unique = {}
-    for entries, length, used in _tables(read_words(memory, start, size // 8)):
-        found.update(_read_table(memory, linker, entries, length, used))
-    return found
-
-
-def _rtld_global(linker: Linker, tables: TableSet) -> tuple[int, int]:
     module = next((m for m in linker.modules if m.kind == LINKER), None)
     known = tables.of(module) if module else None
-    if known is not None:
-        for index in known.symbols.indices_by_name.get(b"_rtld_global", ()):
-            symbol = known.symbols.entry(index)
-            address = known.image.bias + symbol.value
-            if symbol.shndx and 0 < symbol.size <= known.image.room(address):
-                return address, symbol.size
-    raise Problem("ld.so's table of unique symbols could not be located")
+    globals_ = read_variable(memory, known.image, b"_rtld_global", known.symbols) if known else None
+    if globals_ is None:
+        raise Problem("ld.so's table of unique symbols could not be located")
+    found: Unique = {}
+    for entries, length, used in _tables(globals_.words):
+        found.update(_read_table(memory, linker, entries, length, used))
+    return found
 
 
 def _tables(words: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+_NARROWEST_CELL = 12
 _NARROWEST = 40  # below this nothing can be laid out; the terminal may wrap it
 BOLD, PLAIN = "\x1b[1m", "\x1b[m"
 
@@ -18,14 +19,59 @@ def shortened(text: str, width: int) -> str:
 
 
 def wrapped(head: str, text: str, width: int) -> Iterator[str]:
-    """`head` and `text` in lines of `width` columns, those after the first below the text."""
-    room = max(width - len(head), _NARROWEST)
+    """`head` and `text` in lines of `width` columns, those after the first below the text.
+
+    A head that takes more than half of a line is followed by lines that are indented a little.
+    """
+    indent = head if len(head) <= max(width, _NARROWEST) // 2 else "    "
+    room = max(width - len(head), _NARROWEST if indent is head else 1)
     while len(text) > room:
-        cut = text.rfind(" ", room // 2, room + 1)
-        cut = cut if cut > 0 else room
-        yield head + text[:cut].rstrip()
-        head, text = " " * len(head), text[cut:].lstrip()
-    yield head + text
+        cut = _cut(text, room)
+        yield (head + text[:cut]).rstrip()
+        head, text = " " * len(indent), text[cut:].lstrip()
+        room = max(width - len(indent), _NARROWEST)
+    yield (head + text).rstrip()
+
+
+def _cut(text: str, room: int) -> int:
+    """Where to cut a text that is too long: at a space, behind a slash, or anywhere."""
+    cut = text.rfind(" ", room // 2, room + 1)
+    if cut <= 0:
+        cut = max(text.rfind(mark, room // 2, room) + len(mark) for mark in ("/", "::", ","))
+    return cut if cut > room // 2 else room
+
+
+def fitted(
+    headers: Sequence[str], rows: list[list[str]], width: int, columns: Sequence[int]
+) -> list[list[str]]:
+    """The rows of a table, cells of `columns` shortened as far as that makes it fit `width`.
+
+    The widest column loses first, none gets narrower than _NARROWEST_CELL.
+    """
+    if not rows:
+        return rows
+    sizes = [max(map(len, column)) for column in zip(headers, *rows)]
+    excess = sum(sizes) + 2 * len(sizes) - width  # two spaces in front of each column
+    if excess <= 0:
+        return rows
+    limits = {column: sizes[column] for column in columns}
+    while excess > 0:
+        widest = max(limits, key=lambda column: limits[column])
+        if limits[widest] <= _NARROWEST_CELL:
+            break
+        limits[widest] -= 1
+        excess -= 1
+    return [
+        [_middle_cut(cell, limits.get(place, len(cell))) for place, cell in enumerate(row)]
+        for row in rows
+    ]
+
+
+def _middle_cut(text: str, size: int) -> str:
+    if len(text) <= size:
+        return text
+    tail = (size - 1) // 2
+    return f"{text[: size - 1 - tail]}…{text[-tail:]}"
 
 
 def packed(words: list[str], indent: str, width: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from gdbext.render.printable import printable
 
@@ -33,11 +34,15 @@ def table(
         return
     rows = _clean(rows)
     sizes = [max(map(len, column)) for column in zip(headers, *rows)]
-    form = "  " + "  ".join(
-        f"%{'' if right_aligned else '-'}{size}s" for size, right_aligned in zip(sizes, flush)
-    )
-    for row in (headers, *rows):
-        yield (form % (row if isinstance(row, tuple) else tuple(row))).rstrip()
+    cells = [f"%{'' if right_aligned else '-'}{size}s" for size, right_aligned in zip(sizes, flush)]
+    if not flush[-1]:
+        cells[-1] = "%s"
+    form = "\n".join(["  " + "  ".join(cells)] * (len(rows) + 1))
+    text = form % (*headers, *chain.from_iterable(rows))  # all rows in one step
+    lines = text.split("\n")
+    if not all(row[-1] for row in rows):  # an empty cell leaves spaces behind the one before it
+        lines = [line.rstrip() for line in lines]
+    yield from lines
 
 
 def _clean(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:

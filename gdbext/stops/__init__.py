@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import gdb
 
-from gdbext import settings
+from gdbext import loads, settings
 
-_connected: list[gdb.EventRegistry[gdb.StopEvent]] = []  # GDB 13 chokes on a double disconnect
+# GDB 13 chokes on a double disconnect
+_connected: list[Callable[[], None]] = []
 
 
 def connect() -> None:
     """Listen to GDB's stops, and to the setting that needs more than that."""
     gdb.events.stop.connect(_on_stop)
-    _connected.append(gdb.events.stop)
+    _connected.append(lambda: gdb.events.stop.disconnect(_on_stop))
+    gdb.events.new_objfile.connect(loads.on_new_objfile)
+    _connected.append(lambda: gdb.events.new_objfile.disconnect(loads.on_new_objfile))
     settings.dlopen_listeners.append(update_dlopen_stop)
     settings.trace_listeners.append(update_trace)
 
@@ -26,7 +30,7 @@ def disconnect() -> None:
     if "gdbext.stops.trace" in sys.modules:
         sys.modules["gdbext.stops.trace"].turn_off()
     while _connected:
-        _connected.pop().disconnect(_on_stop)
+        _connected.pop()()
     settings.dlopen_listeners.clear()
     settings.trace_listeners.clear()
 

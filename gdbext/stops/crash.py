@@ -9,6 +9,7 @@ import gdb
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
 from gdbext.findings.calls import BadCall, find_bad_call
+from gdbext.findings.crash import CrashFacts
 from gdbext.findings.operands import JUMPS, OPERANDS, is_canonical, needs_alignment
 from gdbext.findings.registers import Register, explain_registers
 from gdbext.findings.signals import SI_KERNEL, explain_code, has_address
@@ -23,6 +24,7 @@ from gdbext.inferior.frames import (
 )
 from gdbext.linker.alone import read_linker_or_images
 from gdbext.linker.places import Map, Place
+from gdbext.stops.causes import read_causes
 
 FRAMES = 16  # as many are shown
 _WORKED_OUT = "worked out from the instruction, since the {} does not tell it"
@@ -32,7 +34,7 @@ _BAD = ("unmapped", "null", "below-stack")
 class Crash(NamedTuple):
     """What the report says. `fault_reason` tells where the fault address is from, or why none."""
 
-    signal: str
+    signal: str | None
     why: str | None
     thread: str | None
     fault: Place | None
@@ -42,38 +44,50 @@ class Crash(NamedTuple):
     registers: list[Register]
     frames: list[tuple[Frame, Place]]
     problem: str | None
+    causes: CrashFacts
 
 
 class Fault(NamedTuple):
-    """Why the signal came, the fault address, and where that is from or why there is none."""
+    """Why the signal came, the fault address, and where that is from or why there is none; `sent`:
+    a program sent the signal."""
 
     why: str | None = None
     address: int | None = None
     reason: str | None = None
+    sent: bool = False
 
 
-def read_crash(inferior: Inferior, signal: str) -> Crash:
-    """Gather the facts of a stop at `signal`."""
+def read_crash(inferior: Inferior, signal: str | None, most: int = FRAMES + 1) -> Crash:
+    """Gather the facts of a stop at `signal` (None: at none), with at most so many frames."""
     linker, problem = read_linker_or_images(inferior)
-    space = careful(inferior.map(linker), [signal])
+    space = careful(inferior.map(linker), [signal] if signal else [])
     arch = inferior.arch
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
-    frames = read_frames(FRAMES + 1)
+    frames = read_frames(most)
     call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
-    fault = _fault(space, signal, pc, call is not None)
+    fault = _fault(space, signal, pc, call is not None) if signal else Fault()
     site = space.place(pc)
+    fault_place = space.place(fault.address) if fault.address is not None else None
+    call = call or (_jump(space, site) if signal else None)
+    places = [(f, frame_place(space, f)) for f in frames]
+    stack_pointer = register(arch.sp) or 0
     return Crash(
         signal=signal,
         why=fault.why,
         thread=thread_title(inferior),
-        fault=space.place(fault.address) if fault.address is not None else None,
+        fault=fault_place,
         fault_reason=fault.reason,
         site=site,
-        call=call or _jump(space, site),
+        call=call,
         registers=explain_registers([(n, register(n)) for n in arch.registers], space),
-        frames=[(f, frame_place(space, f)) for f in frames],
+        frames=places,
         problem=problem,
+        causes=read_causes(
+            inferior, space, signal, fault.sent, stack_pointer, fault_place, site, call, places
+        )
+        if signal
+        else CrashFacts(()),
     )
 
 
@@ -97,11 +111,12 @@ def _fault(space: Map, signal: str, pc: int, bad_call: bool) -> Fault:
     info = signal_info()
     why = explain_code(signal, info.code) if info is not None else None
     if signal not in ("SIGSEGV", "SIGBUS"):
-        return Fault(why)  # si_addr is the PC
+        # si_addr is the PC; and nothing but abort() and kill() makes a SIGABRT
+        return Fault(why, sent=signal == "SIGABRT" or (info is not None and info.code <= 0))
     if info is not None and has_address(signal, info.code):
         return Fault(why, info.address)
     if info is not None and info.code <= 0:
-        return Fault(why)
+        return Fault(why, sent=True)
     if bad_call:
         return Fault(why, pc, "the PC itself: it went where no code is")
     text = instruction_at(pc) or ""

@@ -17,7 +17,7 @@ import gdb
 
 from gdbext import settings
 from gdbext.elf.problem import Problem
-from gdbext.findings.description import file_name, module_offset
+from gdbext.findings.description import module_offset
 from gdbext.findings.opens import (
     OPENERS,
     Caller,
@@ -195,7 +195,7 @@ def _report(inferior: Inferior, fresh_maps: Sequence[int]) -> Iterator[str]:
         request = choose_request(find_requests(inferior.memory, stack, callers), fresh)
     caller = caller or search_caller(space, stack)
     opened = _opened(fresh, request)
-    yield f"[gdbext] {printable(file_name(opened))} is mapped, its constructors have not run"
+    yield f"[gdbext] {printable(opened.file_name)} is mapped, its constructors have not run"
     yield f"  library   {printable(opened.path)}"
     if opened.image is not None:
         yield f"  range     {opened.image.start:#x} - {opened.image.end:#x}"
@@ -203,14 +203,14 @@ def _report(inferior: Inferior, fresh_maps: Sequence[int]) -> Iterator[str]:
         yield f"  namespace {opened.namespace}"
     yield f"  asked by  {_caller_text(space, caller, frames)}"
     yield f"  request   {_request_text(caller, request)}"
-    others = [printable(file_name(m)) for m in fresh if m is not opened]
+    others = [printable(m.file_name) for m in fresh if m is not opened]
     yield f"  with it   {', '.join(others) or 'nothing else'}"
 
 
 def _opened(fresh: Sequence[Module], request: Request | None) -> Module:
     """The library that was asked for; ld.so maps it before what it needs."""
     for module in fresh:
-        if request is not None and os.path.basename(request.file) == file_name(module):
+        if request is not None and os.path.basename(request.file) == module.file_name:
             return module
     return fresh[0]
 

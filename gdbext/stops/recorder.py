@@ -11,6 +11,7 @@ from gdbext.elf.arch import ARCHES
 from gdbext.elf.core import decode_path
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_string, read_words
+from gdbext.findings.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE, classify
 from gdbext.findings.events import (
     DLCLOSE,
     DLOPEN,
@@ -21,7 +22,6 @@ from gdbext.findings.events import (
     THREAD,
     Event,
     Spot,
-    error_class,
 )
 from gdbext.findings.opens import find_requests
 from gdbext.stops.recorder_arguments import (
@@ -216,9 +216,9 @@ class Recorder:
         calls = process.settle(self.log, thread.ptid[1], register_of(process.arch.sp))
         if calls and calls[-1].event.kind != THREAD:
             event = calls[-1].event
-            calls[-1].event = event._replace(error=full, error_class=error_class(message, errcode))
-        elif error_class(message, errcode) not in ("undefined-symbol", "other", "bad-argument"):
-            self._libc_failed(process, objname, full, error_class(message, errcode))
+            calls[-1].event = event._replace(error=full, error_class=classify(message, errcode))
+        elif classify(message, errcode) not in (UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE):
+            self._libc_failed(process, objname, full, classify(message, errcode))
 
     def _libc_failed(self, process: Traced, path: str, text: str, kind: str) -> None:
         """Libc's own dlopen failed: no public function was called, and nothing was loaded."""

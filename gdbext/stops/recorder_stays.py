@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from gdbext.elf.image import DF_1_NODELETE, DT_FLAGS_1
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory, read_word
-from gdbext.findings.description import file_name
 from gdbext.findings.events import Stay
 from gdbext.inferior import Inferior
 from gdbext.linker.layout import Layout
@@ -105,7 +104,7 @@ def _reasons(inferior: Inferior, linker: Linker, module: Module, modes: int) -> 
 
 def _names(modules: list[Module]) -> str:
     more = f" and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else ""
-    return ", ".join(file_name(m) for m in modules[:_SHOWN]) + more
+    return ", ".join(m.file_name for m in modules[:_SHOWN]) + more
 
 
 def _unique(inferior: Inferior, linker: Linker, module: Module) -> str | None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from gdbext.findings.calls import BadCall
+from gdbext.findings.crash import DIRECT
 from gdbext.findings.description import (
     describe,
-    file_name,
     module_offset,
     register_line,
     slot_name,
@@ -29,8 +29,11 @@ _WIDEST = 120  # columns for registers that point nowhere: more on a line is har
 
 def report(crash: Crash, color: bool, width: int) -> Iterator[str]:
     """The lines of the report, in `width` columns where they can be."""
-    title = f"{crash.signal}: {crash.why}" if crash.why else crash.signal
-    yield bold(f"[gdbext] {title}", color)
+    cause = crash.causes.cause
+    said = cause.text if cause is not None else crash.why
+    stop = crash.signal or "no signal"
+    title = printable(f"[gdbext] {stop}: {said}" if said else f"[gdbext] {stop}")
+    yield from (bold(line, color) for line in wrapped("", title, width))
     for head, fact in _summary(crash):
         text = printable(fact)
         if width < _UNLIMITED:
@@ -46,6 +49,10 @@ def report(crash: Crash, color: bool, width: int) -> Iterator[str]:
 
 
 def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
+    if crash.causes.cause is not None and crash.why:
+        yield "signal", f"{crash.signal}: {crash.why}"
+    for other in crash.causes.causes[1:]:
+        yield "also", other.text
     if crash.thread is not None:
         yield "thread", crash.thread
     if crash.fault is not None:
@@ -58,6 +65,9 @@ def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
         yield "crash at", f"{crash.site.address:#x}: {describe(crash.site, demangle)}"
     if crash.call is not None:
         yield from _call(crash.call, crash.site.address)
+    for cause in crash.causes.causes:
+        if cause.rule not in DIRECT:
+            yield from (("evidence", text) for text in cause.evidence)
     if crash.problem:
         yield "modules", crash.problem
 
@@ -69,7 +79,7 @@ def _call(call: BadCall, pc: int) -> Iterator[tuple[str, str]]:
     if call.slot is not None and call.slot_module is not None:
         slot = call.slot
         holds = f"holds {slot.value:#x}" if slot.value is not None else "cannot be read"
-        yield "through", f"GOT slot of {slot_name(slot, demangle)} in {file_name(call.slot_module)}"
+        yield "through", f"GOT slot of {slot_name(slot, demangle)} in {call.slot_module.file_name}"
         yield "", f"at {slot.address:#x}, which {holds} ({slot.state or 'unknown'})"
 
 
@@ -80,7 +90,7 @@ def _source(crash: Crash, color: bool, width: int) -> Iterator[str]:
             continue
         lines = list(source_lines(frame.file, frame.line, color, width))
         if lines:
-            name = file_name(place.module) if place.module else "?"
+            name = place.module.file_name if place.module else "?"
             title = f"{frame.file}:{frame.line} (frame #{frame.level}, {name}):"
             yield bold(shortened(printable(title), width), color)
             yield from lines
@@ -98,6 +108,8 @@ def _frame_lines(frames: list[tuple[Frame, Place]], width: int) -> Iterator[str]
 
 def frame_line(frame: Frame, place: Place) -> str:
     """One line of a backtrace."""
+    if place.ghost is not None:
+        return printable(f"  #{frame.level:<3} {frame.pc:#018x} {describe(place, demangle)}")
     where = module_offset(place.module, frame.pc) if place.module else describe(place, demangle)
     own = demangle(place.definition.symbol) if place.definition is not None else None
     # Without debug info GDB takes the nearest symbol before, which may be another function's.

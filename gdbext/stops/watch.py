@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gdb
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.description import describe, file_name, module_offset, slot_name
+from gdbext.findings.description import describe, module_offset, slot_name
 from gdbext.findings.writes import JudgedSlot, judge_slot
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import demangle, read_frames, source_position
@@ -83,7 +83,7 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     if judged is not None:
         slot = f"{judged.slot.type} {slot_name(judged.slot, demangle)}"
-        yield "slot", f"{judged.slot.address:#x} {slot} in {file_name(judged.module)}"
+        yield "slot", f"{judged.slot.address:#x} {slot} in {judged.module.file_name}"
     if watchpoint.write is not None:
         pointer = judged is None or judged.slot.kind not in TLS_KINDS
         before, now = watchpoint.write

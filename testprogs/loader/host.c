@@ -61,7 +61,7 @@ static void *open_one(const char *text)
         handle = dlopen(text, flags); /* break: dlopen */
     }
     if (handle == NULL)
-        printf("failed: %s\n", dlerror());
+        printf("failed: %s\n", dlerror()); /* break: failed */
     else
         printf("opened %s\n", text); /* break: each */
     return handle;

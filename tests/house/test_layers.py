@@ -18,19 +18,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "linker": {"elf"},
     "findings": {"elf", "linker"},
     "render": set(),
-    "inferior": {"elf", "linker"},
+    "inferior": {"elf", "linker", "loads"},
     "settings": set(),
+    "loads": set(),  # at each of GDB's events: it must not load what inferior/ needs
     "commands": FACTS | {"inferior", "settings", "stops"},
-    "stops": FACTS | {"inferior", "settings"},
+    "stops": FACTS | {"inferior", "loads", "settings"},
     # What a user's shell, `source gdbext` and load() start from.
     "packages": set(),
     "gdbinit": set(),
     "doctor": {"gdbinit", "packages"},
-    "cli": FACTS | {"doctor", "gdbinit", "packages"},
+    "postmortem": {"elf", "packages"},
+    "cli": FACTS | {"doctor", "gdbinit", "packages", "postmortem"},
     "source": {"packages"},
     "__init__": {"commands", "settings", "stops"},
 }
-WITHOUT_GDB = FACTS | {"cli", "gdbinit", "packages", "__init__"}
+WITHOUT_GDB = FACTS | {"cli", "gdbinit", "packages", "postmortem", "__init__"}
 MAY_PRINT = {"cli", "commands", "stops", "doctor"}
 ONLY_IN = {"elftools": "elf", "tabulate": "render", "pygments": "render"}
 

@@ -69,9 +69,9 @@ def test_opens_closes_and_what_stays(live: Callable[..., Gdb]) -> None:
         assert event["duration"] > 0
     missing = next(e for e in opens if e["path"] == "libmissing.so")
     assert missing["error"] == "libmissing.so: cannot open shared object file"
-    assert missing["error_class"] == "missing"
+    assert missing["error_class"] == "missing_file"
     invalid = next(e for e in opens if e["mode"] == 0)
-    assert invalid["error_class"] == "bad-argument"
+    assert invalid["error_class"] == "wrong_use"
     tree = next(e for e in opens if e["path"] == "libtree.so")
     assert [name(p) for p in tree["loaded"]] == ["libtree.so"]
     assert tree["flags"] == ["RTLD_NOW", "RTLD_LOCAL"]

@@ -25,6 +25,11 @@ from gdbext.elf.relocations import read_relocations
 from gdbext.elf.requirements import read_definitions, read_requirements
 from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import read_versions
+from gdbext.findings.conflicts import find_conflicts
+from gdbext.findings.families import find_families
+from gdbext.findings.gotheaders import judge_headers
+from gdbext.findings.symbol import explain
+from gdbext.findings.verdicts import make_judge
 from gdbext.linker.cache import read_cache
 from gdbext.linker.dependencies import read_dependencies
 from gdbext.linker.dumped import DumpedMemory
@@ -194,6 +199,12 @@ def examine(path: Path) -> int:
     tables = TableSet(memory, no_file, no_symbols)
     slots = read_slots(memory, X86_64, linker, tables, linker.modules)
     assert len(slots) <= len(linker.modules)
+    judge = make_judge(fake, linker, tables)
+    assert [len(j) for j in judge.judge(slots)] == [len(m.slots) for m in slots]
+    assert len(judge_headers(memory, X86_64, linker, slots)) == len(slots)
+    explain(judge, linker, tables, linker.modules[0], "a", None)
+    find_conflicts(memory, X86_64, judge.lookup)
+    find_families(judge.lookup)
     searches = Searches(fake, linker, initial_environment(fake), read_cache("/etc/ld.so.cache"))
     links = describe_links(fake, linker, linker.modules, str, searches)
     assert len(links) == len(linker.modules)

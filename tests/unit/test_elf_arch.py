@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbext.elf import arch as module
+from gdbext.elf import aarch64
 from gdbext.elf.arch import AARCH64, ARCHES, X86_64, Arch
 from gdbext.elf.file import ElfFile, open_elf
 from gdbext.elf.image import DT_PLTGOT
@@ -183,9 +183,9 @@ def test_arm64_instructions_are_decoded_as_objdump_decodes_them() -> None:
             word, pc = int(code, 16), int(at, 16)
             adrp = (int(register), int(page, 16)) if register else None
             load = (int(target), int(base), int(offset or 0)) if target else None
-            assert module._adrp(word, pc) == adrp, (path, at)
+            assert aarch64.adrp(word, pc) == adrp, (path, at)
             if load or not is_load(word):  # ldr from sp is no concern
-                assert module._ldr(word) == load, (path, at)
+                assert aarch64.ldr(word) == load, (path, at)
             decoded += bool(adrp or load)
     assert decoded > 1000
 
@@ -197,7 +197,7 @@ def is_load(word: int) -> bool:
 
 def test_adrp_goes_backward_too() -> None:
     # adrp x16, pc - 1 page: immhi and immlo all ones
-    assert module._adrp(0xF0FFFFF0, 0x412345) == (16, 0x411000)
+    assert aarch64.adrp(0xF0FFFFF0, 0x412345) == (16, 0x411000)
 
 
 BTI_ENTRY = struct.pack("<6I", 0xD503245F, 0xF00000F0, 0xF947FE11, 0x913FE210, 0xD61F0220, 0)
@@ -237,3 +237,16 @@ def test_code_addresses_lose_what_is_no_address() -> None:
     assert AARCH64.code_address(0x00AA_7FFF_1234_5678) == 0x000A_7FFF_1234_5678
     assert AARCH64.code_address(0xFF00_0000_0040_0000) == 0x400000
     assert X86_64.code_address(0x00AA_7FFF_1234_5678) == 0x00AA_7FFF_1234_5678
+
+
+def test_a_call_through_a_variable_of_its_own() -> None:
+    """adrp x0; add x0, x0, #0xf8; ldr x1, [x0]; mov w0, #1; blr x1: no GOT slot at the page."""
+    words = (0xF00000E0, 0x9103E000, 0xF9400001, 0x52800020, 0xD63F0020)
+    code = struct.pack("<5I", *words)
+    assert AARCH64.call_slot(code, 0x1258) == ("slot", 0x200F8)
+    # bl in between: x0 is another one's
+    words = (0xF00000E0, 0x97FFFF31, 0xF9400001, 0xD503201F, 0xD63F0020)
+    assert AARCH64.call_slot(struct.pack("<5I", *words), 0x1258) is None
+    # ldr x0, [x0] after it: the slot holds the address of a variable
+    code = struct.pack("<4I", 0xF00000E0, 0xF9400000, 0xF9400000, 0xD63F0000)
+    assert AARCH64.call_slot(code, 0x1258) is None

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import BlockCache, BytesMemory, read_string, read_word, read_words
+from gdbext.elf.reader import (
+    BlockCache,
+    BytesMemory,
+    read_pointers,
+    read_string,
+    read_word,
+    read_words,
+)
 
 
 class Recorder:
@@ -84,3 +93,19 @@ def test_a_block_that_is_not_there_as_a_whole_is_read_as_asked() -> None:
     assert memory.asked == [(0x1000, 256), (0x1010, 4), (0x1012, 2)]
     with pytest.raises(Unreadable):
         cache.read(0x1014, 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 300])
+@pytest.mark.parametrize("behind", [0, 8, 4096])
+def test_pointers_end_at_the_zero_wherever_memory_ends(count: int, behind: int) -> None:
+    listed = tuple(range(1, count + 1))
+    data = struct.pack(f"<{count + 1}Q", *listed, 0) + b"\xff" * behind
+    memory = BytesMemory({0x1000: data})
+    assert read_pointers(memory, 0x1000, 1000) == listed
+    with pytest.raises(Unreadable):
+        read_pointers(BytesMemory({0x1000: data[: 8 * count]}), 0x1000, 1000)
+
+
+def test_pointers_without_an_end_are_no_list() -> None:
+    with pytest.raises(Unreadable, match="no list of at most 100"):
+        read_pointers(BytesMemory({0x1000: b"\x01" * 8000}), 0x1000, 100)

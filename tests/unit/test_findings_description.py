@@ -10,7 +10,6 @@ from gdbext.elf.arch import X86_64
 from gdbext.findings.description import (
     access,
     describe,
-    file_name,
     module_offset,
     place_document,
     register_line,
@@ -91,7 +90,7 @@ def test_phrases() -> None:
     assert (document["module"], document["symbol"], document["symbol_offset"]) == (
         "/lib/own.so", "function", 3,
     )  # fmt: skip
-    assert (file_name(user), module_offset(user, user.bias + 0x10)) == ("user.so", "user.so+0x10")
+    assert (user.file_name, module_offset(user, user.bias + 0x10)) == ("user.so", "user.so+0x10")
     slot = space.slot_at(user.bias + 0x448)
     assert slot is not None
     assert slot_name(slot[1], str) == "R_X86_64_DTPMOD64"

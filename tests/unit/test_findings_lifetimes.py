@@ -1,10 +1,8 @@
-"""What a trace comes to, and the classes of ld.so's texts, over made-up events."""
+"""What a trace comes to, over made-up events."""
 
 from __future__ import annotations
 
-import pytest
-
-from gdbext.findings.events import Event, Spot, Stay, call_text, error_class
+from gdbext.findings.events import Event, Spot, Stay, call_text
 from gdbext.findings.lifetimes import Count, summarize
 
 A, B = "/lib/liba.so", "/lib/libb.so"
@@ -73,30 +71,6 @@ def test_slowest_first_and_parents_that_make_no_sense() -> None:
     assert [e.id for e in summarize(events, {}).slowest] == [8, 7, 6, 5, 4]
     loop = event(1, "pthread_create", parent=2)
     assert summarize([loop, opened(2, A, 16, parent=1)], {}).started == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "errcode", "expected"),
-    [
-        ("cannot open shared object file", 2, "missing"),
-        ("cannot open shared object file", 13, "no-permission"),
-        ("undefined symbol: f, version V", 0, "undefined-symbol"),
-        ("version `V' not found (required by ./l.so)", 0, "version-not-found"),
-        ("file too short", 0, "not-elf"),
-        ("invalid ELF header", 0, "not-elf"),
-        ("wrong ELF class: ELFCLASS32", 0, "wrong-class"),
-        ("cannot allocate memory in static TLS block", 0, "static-tls"),
-        ("cannot enable executable stack as shared object requires", 13, "execstack"),
-        ("shared object cannot be dlopen()ed", 0, "not-loadable"),
-        ("failed to map segment from shared object", 12, "no-memory"),
-        ("no more namespaces available for dlmopen()", 22, "namespace-limit"),
-        ("invalid mode for dlopen()", 22, "bad-argument"),
-        ("shared object not open", 0, "bad-argument"),
-        ("something new", 0, "other"),
-    ],
-)
-def test_classes(text: str, errcode: int, expected: str) -> None:
-    assert error_class(text, errcode) == expected
 
 
 def test_calls_as_c_has_them() -> None:

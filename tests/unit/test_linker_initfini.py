@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gdbext.elf.problem import Problem
 from gdbext.findings.turns import NOT_YET, RUN, RUNNING, Look, Turn, take_turns
-from gdbext.linker.depends import HISTORY, MOVES, Dependencies, read_dependencies
 from gdbext.linker.initfini import Reader, Step, constructors, destructors
+from gdbext.linker.initorder import HISTORY, MOVES, InitOrder, read_init_order
 from gdbext.linker.layout import INITFINI
 from gdbext.linker.modules import Linker, read_linker
 from gdbext.linker.tables import TableSet
@@ -37,14 +37,14 @@ def objects() -> list[Object]:
     return made
 
 
-def read(made: Glibc) -> tuple[Linker, Dependencies, list[Step], list[Step]]:
+def read(made: Glibc) -> tuple[Linker, InitOrder, list[Step], list[Step]]:
     process = made.process()
     process.auxv = {**process.auxv, AT_BASE: LD_SO}
     linker = read_linker(process)
     tables = TableSet(process.memory, lambda _: None, lambda _: None)
-    needs = read_dependencies(process, linker, tables)
+    order = read_init_order(process, linker, tables)
     reader = Reader(process.memory, linker, tables)
-    return linker, needs, list(constructors(reader, needs)), list(destructors(reader, needs))
+    return linker, order, list(constructors(reader, order)), list(destructors(reader, order))
 
 
 def names(steps: list[Step]) -> list[str]:
@@ -53,8 +53,8 @@ def names(steps: list[Step]) -> list[str]:
 
 @pytest.mark.parametrize("name", RELEASES)
 def test_orders(name: str) -> None:
-    _, needs, begin, end = read(glibc.make(name, objects()))
-    assert needs.notes == ()
+    _, order, begin, end = read(glibc.make(name, objects()))
+    assert order.notes == ()
     assert names(begin) == ["libc.so.6", "liba.so", "main", "plug.so", "libdep.so"]
     assert [step.caller for step in begin] == ["ld.so", "ld.so", "libc", "ld.so", "ld.so"]
     assert [step.when for step in begin] == ["start"] * 3 + ["dlopen"] * 2
@@ -98,8 +98,8 @@ def test_a_damaged_list_leaves_the_module_alone() -> None:
     made = glibc.make(NEWEST, objects())
     scope = made.release.scope
     made.write(made.objects[0], scope + INITFINI, words(made.objects[1].address))
-    _, needs, begin, _ = read(made)
-    assert any("l_initfini of /bin/main is damaged" in note for note in needs.notes)
+    _, order, begin, _ = read(made)
+    assert any("l_initfini of /bin/main is damaged" in note for note in order.notes)
     assert sorted(names(begin)) == sorted(["main", "liba.so", "libc.so.6", "plug.so", "libdep.so"])
 
 
@@ -107,11 +107,11 @@ def test_history_and_relocation_dependencies() -> None:
     made = glibc.make(NEWEST, objects())
     at = made.release.scope + INITFINI + 8
     main, first, libc, plug, dep = made.objects
-    order = [main, plug, dep, first, libc]  # the last constructor call first
-    for each, following in zip(order, [*order[1:], None]):
+    called = [main, plug, dep, first, libc]  # the last constructor call first
+    for each, following in zip(called, [*called[1:], None]):
         made.write(each, at, words(following.address if following else 0))
-    _, needs, _, end = read(made)
-    assert needs.algorithm == HISTORY
+    _, order, _, end = read(made)
+    assert order.algorithm == HISTORY
     assert names(end) == ["main", "plug.so", "libdep.so", "liba.so", "libc.so.6"]
     # and without: libdep.so is bound to plug.so
     made = glibc.make(NEWEST, objects())
@@ -121,19 +121,19 @@ def test_history_and_relocation_dependencies() -> None:
     assert before.index("plug.so") < before.index("libdep.so")
     room = 0x5666_0000_0000
     made.runs[room] = words(1, made.objects[3].address)
-    made.write(made.objects[4], at, words(room))
-    _, needs, _, end = read(made)
-    assert needs.algorithm == MOVES  # this ld.so does not know the tunable
+    made.write(made.objects[4], at, words(room, 1))
+    _, order, _, end = read(made)
+    assert order.algorithm == MOVES  # this ld.so does not know the tunable
     assert names(end).index("libdep.so") < names(end).index("plug.so")
 
 
 def look(made: Glibc, *frames: tuple[int, str | None]) -> tuple[list[Turn], list[Turn]]:
     """The states with one thread's stack; each function starts where its constructor is."""
-    linker, needs, begin, end = read(made)
+    linker, order, begin, end = read(made)
     stack = Stack(1, tuple(StackFrame(*frame) for frame in frames))
     known = sorted(f.address for s in (*begin, *end) for f in s.functions if f.address)
     return take_turns(
-        Look(linker, needs, [stack], lambda _: tuple(known), lambda _m, _a: None), begin, end
+        Look(linker, order, [stack], lambda _: tuple(known), lambda _m, _a: None), begin, end
     )
 
 

@@ -104,6 +104,14 @@ def test_damage_in_the_chain_is_told_and_the_rest_shown() -> None:
     assert any("0xdead0000" in problem for problem in linker.problems)
 
 
+def test_a_chain_of_which_nothing_can_be_read_is_a_problem() -> None:
+    made = glibc.make("2.36-x86-64")
+    body = made.runs[made.r_debug]
+    made.runs[made.r_debug] = body[:8] + words(0xDEAD0000) + body[16:]
+    with pytest.raises(Problem, match="0xdead0000"):
+        read_linker(made.process())
+
+
 def test_an_image_that_is_not_there_is_a_problem_of_its_module_alone() -> None:
     made = glibc.make("2.36-x86-64")
     del made.runs[made.objects[1].base]

@@ -7,6 +7,7 @@ import tabulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gdbext.render.fit import fitted, wrapped
 from gdbext.render.tables import pairs, table
 
 # Of the characters that are one column wide, and of those that must be escaped.
@@ -66,3 +67,40 @@ def test_a_long_table_takes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_pairs(rows: list[tuple[str, str]], lines: list[str]) -> None:
     assert list(pairs(rows)) == lines
+
+
+def test_long_lines_are_cut_at_spaces_and_slashes() -> None:
+    text = "one two three " + "/very/long/path" * 8
+    lines = list(wrapped("  head: ", text, 60))
+    assert max(map(len, lines)) <= 60
+    assert "".join(line.strip() for line in lines) == f"head: {text}"
+    assert all(line.endswith(("/", "path")) for line in lines)
+    assert all(line.startswith("        ") for line in lines[1:])
+
+
+def test_a_long_head_leaves_room_for_the_text() -> None:
+    lines = list(wrapped("  " + "h" * 70 + ": ", "words and words " * 10, 80))
+    assert max(map(len, lines)) <= 80
+    assert all(line.startswith(("    words", "    and")) for line in lines[1:])
+    assert list(wrapped("head ", "", 80)) == ["head"]
+
+
+def test_tables_are_made_to_fit() -> None:
+    headers = ["module", "slot", "leads to"]
+    rows = [["m" * 50, "0x1234", "t" * 30], ["short", "0x5678", "x"]]
+    cut = fitted(headers, rows, 60, (0, 2))
+    assert max(len(line) for line in table(headers, cut)) <= 60
+    assert cut[1] == ["short", "0x5678", "x"]
+    assert cut[0][1] == "0x1234"
+    assert "…" in cut[0][0]
+    assert fitted(headers, rows, 1000, (0, 2)) == rows
+    assert fitted(headers, [], 10, (0,)) == []
+    narrow = fitted(headers, rows, 5, (0, 2))
+    assert len(narrow[0][0]) == 12
+
+
+@given(st.text(min_size=0, max_size=300), st.integers(1, 120), st.integers(0, 100))
+def test_wrapping_ends_and_keeps_all_but_spaces(text: str, width: int, head: int) -> None:
+    text = " ".join(text.split())
+    lines = list(wrapped("h" * head, text, width))
+    assert "".join("".join(lines).split()) == "h" * head + "".join(text.split())

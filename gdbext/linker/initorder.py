@@ -1,4 +1,5 @@
-"""What ld.so sorts constructors and destructors by: l_initfini, l_reldeps, musl's deps.
+"""The orders of constructors and destructors, by what ld.so sorts them by: l_initfini, l_reldeps,
+l_init_called_next; musl's deps.
 
 Sources: glibc, include/link.h, elf/dl-deps.c (_dl_map_object_deps), elf/dl-fini.c (_dl_fini);
 musl, ldso/dynlink.c (queue_ctors, do_init_fini, __libc_exit_fini).
@@ -11,20 +12,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import Memory, read_word, read_words
+from gdbext.elf.reader import Memory, read_word
 from gdbext.linker.environment import initial_environment
-from gdbext.linker.layout import INITFINI
 from gdbext.linker.modules import LINKER, Linker, Module
-from gdbext.linker.musldeps import locate_dsos
+from gdbext.linker.musl import read_dsos
+from gdbext.linker.private import read_initfini
 from gdbext.linker.process import Process
+from gdbext.linker.reldeps import called_order, read_relocation_needs
 from gdbext.linker.sorting import sort_by_depth, sort_by_moves
 from gdbext.linker.tables import TableSet
 
 DEPTH, MOVES, REVERSE, HISTORY = "depth-first", "moves", "reverse", "history"
-_LONGEST_LIST = 65536
-_CHUNK = 64  # words; most lists are shorter
 _L_NS = 48  # l_ns, the same in every glibc (include/link.h)
 _TUNABLE = b"glibc.rtld.dynamic_sort\0"
+_NO_RELOCATION_NEEDS = (
+    "the dependencies that relocation made cannot be read in full: exit() may run the destructors "
+    "in another order"
+)
 _NO_LISTS = "this dynamic linker's lists of dependencies could not be located: the order is unknown"
 _ENVIRONMENT_UNKNOWN = (
     "the environment cannot be read, so GLIBC_TUNABLES may have asked for the old order of "
@@ -33,7 +37,7 @@ _ENVIRONMENT_UNKNOWN = (
 
 
 @dataclass(frozen=True)
-class Dependencies:
+class InitOrder:
     """The orders, by link_map address.
 
     `lists`: for each module, what one call that starts with it initializes, in that order.
@@ -57,31 +61,51 @@ class Dependencies:
         """Whether the module is initialized for itself: ld.so's proxies are not."""
         return module.map.address in self.lists
 
-    def order(self, root: Module) -> tuple[int, ...]:
+    def starting_with(self, root: Module) -> tuple[int, ...]:
         """What a call that starts with `root` initializes, in order."""
         return self.lists[root.map.address]
 
 
-def read_dependencies(process: Process, linker: Linker, tables: TableSet) -> Dependencies:
+def read_init_order(process: Process, linker: Linker, tables: TableSet) -> InitOrder:
     """The orders of this process; raises Problem when no link_map can be read."""
     if not linker.modules:
         raise Problem("; ".join(linker.problems) or "no link_map can be read")
     if linker.layout is not None and linker.layout.scope is not None:
-        return _of_glibc(process, linker, tables, linker.layout.scope + INITFINI)
-    dsos = locate_dsos(process.memory, linker)
-    if dsos is not None:
-        lists = {each: dsos.queue(each) for each in dsos.deps}
-        begun = dsos.constructed | dsos.visited
-        called: dict[int, bool | None] = {each: each in begun for each in dsos.deps}
+        return _of_glibc(process, linker, tables)
+    musl = read_dsos(process.memory, linker).dependencies
+    if musl is not None:
+        lists = {each: _queue(each, musl.direct) for each in musl.direct}
+        begun = musl.constructed | musl.visited
+        called: dict[int, bool | None] = {each: each in begun for each in musl.direct}
         finis = _reversed_chain(linker, lists)
-        return Dependencies(lists, finis, REVERSE, called, False, dsos.visited)
+        return InitOrder(lists, finis, REVERSE, called, False, musl.visited)
     alone = {m.map.address: (m.map.address,) for m in linker.modules}
     called = _bits(linker)
-    return Dependencies(alone, linker.modules, None, called, notes=(_NO_LISTS,))
+    return InitOrder(alone, linker.modules, None, called, notes=(_NO_LISTS,))
 
 
 def _bits(linker: Linker) -> dict[int, bool | None]:
     return {m.map.address: m.private.init_called if m.private else None for m in linker.modules}
+
+
+def _queue(root: int, direct: Mapping[int, Sequence[int]]) -> tuple[int, ...]:
+    """musl: the order of constructors of a call that starts with `root` (queue_ctors):
+
+    depth first in the order of the dependencies, each after its own; cycles are ignored."""
+    order: list[int] = []
+    seen = {root}
+    stack = [(root, iter(direct.get(root, ())))]
+    while stack:
+        here, following = stack[-1]
+        for each in following:
+            if each not in seen and each in direct:
+                seen.add(each)
+                stack.append((each, iter(direct[each])))
+                break
+        else:
+            order.append(here)
+            stack.pop()
+    return tuple(order)
 
 
 def _reversed_chain(linker: Linker, lists: Mapping[int, Sequence[int]]) -> tuple[Module, ...]:
@@ -93,20 +117,16 @@ def _reversed_chain(linker: Linker, lists: Mapping[int, Sequence[int]]) -> tuple
     return tuple(linker.by_map[each] for each in reversed(order))
 
 
-def _of_glibc(process: Process, linker: Linker, tables: TableSet, at: int) -> Dependencies:
+def _of_glibc(process: Process, linker: Linker, tables: TableSet) -> InitOrder:
     memory = process.memory
     members = [m for m in linker.modules if m.private is not None]
-    needs = {m.map.address: _needs(memory, m) for m in members}
-    bound, history, notes = _relocation_dependencies(memory, members, at + 8)
-    lists: dict[int, tuple[int, ...]] = {}
-    for module in members:
-        here = module.map.address
-        whole = needs[here]
-        if whole[:1] != (here,):
-            if module.private and module.private.initfini:
-                notes.append(f"the l_initfini of {module.path} is damaged")
-            needs[here], whole = (), (here,)
-        lists[here] = whole[::-1]
+    notes: list[str] = []
+    needs = {m.map.address: _needs(memory, m, notes) for m in members}
+    lists = {here: whole[::-1] or (here,) for here, whole in needs.items()}
+    bound = read_relocation_needs(memory, linker) or {}
+    history = called_order(linker)
+    if not history and not bound.keys() >= needs.keys():
+        notes.append(_NO_RELOCATION_NEEDS)
     algorithm: str | None
     algorithm, problem = _algorithm(process, linker)
     if history:
@@ -130,84 +150,20 @@ def _of_glibc(process: Process, linker: Linker, tables: TableSet, at: int) -> De
             notes.append("the order of the destructors takes too long to work out")
             algorithm, order = None, maps
         finis += [linker.by_map[each] for each in order]
-    return Dependencies(
+    return InitOrder(
         lists, tuple(finis), algorithm, _bits(linker), audits=audits, notes=tuple(notes)
     )
 
 
-def _needs(memory: Memory, module: Module) -> tuple[int, ...]:
-    """l_initfini: the module and what it needs, up to NULL; () where it cannot be read."""
-    at = module.private.initfini if module.private else None
-    found: list[int] = []
-    size = _CHUNK
-    while at and len(found) < _LONGEST_LIST:
-        try:
-            words = read_words(memory, at + 8 * len(found), size)
-        except Unreadable:
-            if size == 1:
-                return ()
-            size = 1  # the end of the mapping is near
-            continue
-        if 0 in words:
-            return (*found, *words[: words.index(0)])
-        found += words
+def _needs(memory: Memory, module: Module, notes: list[str]) -> tuple[int, ...]:
+    """l_initfini: the module and what it needs; () where there is none, or none that is sound."""
+    private = module.private
+    whole = read_initfini(memory, private) if private else None
+    if whole is not None and whole[:1] == (module.map.address,):
+        return whole
+    if private is not None and private.initfini:
+        notes.append(f"the l_initfini of {module.path} is damaged")
     return ()
-
-
-def _relocation_dependencies(
-    memory: Memory, members: Sequence[Module], at: int
-) -> tuple[dict[int, tuple[int, ...]], tuple[int, ...], list[str]]:
-    """(l_reldeps of each module, the history of constructors if there is one, notes).
-
-    l_reldeps follows l_initfini: {unsigned int act; struct link_map *list[];}. Some builds of
-    2.36 to 2.38 have l_init_called_next in between, with or without using it: where it is used
-    it names another module, the one whose constructors were called before.
-    """
-    chain = {m.map.address for m in members}
-    following: dict[int, int] = {}
-    bound: dict[int, tuple[int, ...]] = {}
-    damaged = 0
-    for module in members:
-        here = module.map.address
-        try:
-            words = read_words(memory, here + at, 2)
-        except Unreadable:
-            damaged += 1
-            continue
-        if words[0] in chain:
-            following[here] = words[0]
-        for word in words:
-            found = _reldeps(memory, word, chain) if word and word not in chain else ()
-            if found:
-                bound[here] = found
-                break
-    notes = [f"{damaged} link_maps cannot be read in full"] if damaged else []
-    return bound, _history(following), notes
-
-
-def _reldeps(memory: Memory, at: int, chain: set[int]) -> tuple[int, ...]:
-    """The modules in a struct link_map_reldeps; () for what is none."""
-    try:
-        count = read_word(memory, at)
-        # The upper half of the word is padding, which malloc may leave as it was.
-        count &= 0xFFFFFFFF
-        if not 0 < count <= min(_LONGEST_LIST, len(chain)):
-            return ()
-        listed = read_words(memory, at + 8, count)
-    except Unreadable:
-        return ()
-    return listed if set(listed) <= chain else ()
-
-
-def _history(following: Mapping[int, int]) -> tuple[int, ...]:
-    """The list of all constructor calls, the last one first; () unless it is one sound list."""
-    heads = set(following) - set(following.values())
-    if len(heads) != 1:
-        return ()
-    order = [heads.pop()]
-    while order[-1] in following and len(order) <= len(following):
-        order.append(following[order[-1]])
-    return tuple(order) if len(order) == len(following) + 1 else ()
 
 
 def _by_namespace(

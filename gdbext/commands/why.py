@@ -1,0 +1,207 @@
+"""plug-why: why a dlopen failed, or why one would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gdbext.commands.base import Argument, Command, terminal_width
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gdbext.findings.dlopen_errors import Diagnosis, Recorded
+    from gdbext.inferior import Inferior
+    from gdbext.linker.modules import Linker, Module
+
+_NONE = (
+    "no failed dlopen is recorded: no thread holds an error of dlopen, dlsym or dlclose (they are "
+    "forgotten at the next such call), and the program is not stopped in one; plug-why PATH says "
+    "whether PATH would load"
+)
+
+
+class WhyFacts(NamedTuple):
+    """The diagnosis; `others` are failures that other threads hold; `notes` what limits it."""
+
+    diagnosis: Diagnosis
+    others: tuple[Recorded, ...]
+    notes: tuple[str, ...]
+
+
+class PlugWhy(Command):
+    """Say why the last dlopen failed, or whether and why PATH would not load.
+
+    Without PATH: the failure of dlopen, dlsym or dlclose that a thread still holds, a stop in
+    the dynamic linker's error path, or a constructor that crashed. Without a process: why GDB's
+    program would not start, with GDB's environment.
+    With PATH, a path or a bare name: what dlopen of it would end in now, in this process, with
+    its search paths, loaded modules, rights and limits. Nothing in the process is touched.
+    The class is `ok` for what would load, else one of missing_file, missing_dependency, not_elf,
+    truncated, wrong_class, wrong_machine, wrong_libc, undefined_symbol, version_not_found,
+    static_tls, executable_stack, no_permission, cannot_map, no_memory, not_loadable,
+    namespace_limit, constructor_crashed, abi_mismatch, cpu_level, too_many_files, wrong_use,
+    unknown."""
+
+    name = "plug-why"
+    schema = "why"
+    arguments = (
+        Argument("PATH", "What dlopen would be asked for.", complete="file"),
+        Argument("-from", "The module that calls dlopen; the program by default.", "MODULE",
+                 "module"),
+        Argument("-lazy", "As with RTLD_LAZY: functions are looked up when they are called."),
+        Argument("-new", "As dlmopen does it with LM_ID_NEWLM, in a namespace of its own."),
+    )  # fmt: skip
+
+    def open(self) -> Inferior | Nobody:
+        from gdbext.inferior import Inferior, has_process
+
+        return Inferior() if has_process() else Nobody()
+
+    def facts(self, inferior: Inferior | Nobody, args: argparse.Namespace) -> WhyFacts:
+        from gdbext.elf.problem import Problem
+        from gdbext.linker.modules import read_linker
+
+        if not args.path and (vars(args)["from"] or args.lazy or args.new):
+            raise Problem("-from, -lazy and -new are about a PATH")
+        if isinstance(inferior, Nobody):
+            return _start(args)
+        try:
+            linker = read_linker(inferior)
+        except Problem:
+            if not args.path:
+                return _start(args)  # the process is at its first instructions
+            raise
+        return _forecast(inferior, linker, args) if args.path else _past(inferior, linker)
+
+    def document(self, facts: WhyFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
+        from gdbext.render.printable import shown
+
+        diagnosis = facts.diagnosis
+        cause = diagnosis.cause
+        recorded = diagnosis.recorded
+        return {
+            "path": shown(diagnosis.path) if diagnosis.path else None,
+            "class": cause.kind,
+            "message": shown(cause.message),
+            "evidence": [shown(text) for text in cause.evidence],
+            "remedy": shown(cause.remedy) if cause.remedy else None,
+            "recorded": _recorded(recorded) if recorded else None,
+            "others": [_recorded(other) for other in facts.others],
+            "notes": [shown(note) for note in facts.notes],
+        }
+
+    def text(self, facts: WhyFacts, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
+        from gdbext.render.fit import wrapped
+        from gdbext.render.printable import printable
+
+        width = terminal_width()
+        diagnosis = facts.diagnosis
+        cause = diagnosis.cause
+        yield from wrapped("", printable(_title(diagnosis)), width)
+        yield from wrapped("  why:      ", printable(cause.message), width)
+        head = "  evidence: "
+        for text in cause.evidence:
+            yield from wrapped(f"{head}- ", printable(text), width)
+            head = " " * len(head)
+        if cause.remedy:
+            yield from wrapped("  remedy:   ", printable(cause.remedy), width)
+        for other in facts.others:
+            text = f"thread {other.thread} holds another failure: {other.object}: {other.text}"
+            yield from wrapped("  also:     ", printable(text), width)
+        for note in facts.notes:
+            yield from wrapped("Note: ", printable(note), width)
+
+
+class Nobody:
+    """In place of an inferior, where there is no process."""
+
+    def release(self) -> None:
+        """There is nothing to drop."""
+
+
+def _title(diagnosis: Diagnosis) -> str:
+    from gdbext.findings.dlopen_errors import OK
+
+    kind = diagnosis.cause.kind
+    name = diagnosis.path or "a call of dlopen, dlsym or dlclose"
+    if diagnosis.recorded is not None:
+        return f"{name} failed: {kind} ({diagnosis.recorded.source})"
+    return f"{name}: {kind}" if kind != OK else f"{name}: ok"
+
+
+def _recorded(recorded: Recorded) -> dict[str, Any]:
+    from gdbext.render.printable import shown
+
+    return {
+        "object": shown(recorded.object) if recorded.object else None,
+        "text": shown(recorded.text),
+        "errno": recorded.code,
+        "source": shown(recorded.source),
+        "thread": recorded.thread,
+        "delivered": recorded.delivered,
+    }
+
+
+def _start(args: argparse.Namespace) -> WhyFacts:
+    from gdbext.elf.problem import Problem
+    from gdbext.findings.dlopen_errors import Diagnosis
+    from gdbext.findings.forecast import forecast_start
+    from gdbext.inferior.loading import program_start
+
+    if vars(args)["from"] or args.new:
+        raise Problem("-from and -new need a process")
+    start = program_start()
+    lazy = bool(args.lazy) if args.path else None
+    cause = forecast_start(start.host, start.layers, start.program, start.preloads, args.path, lazy)
+    note = "no process: this is what the next start of the program would find"
+    return WhyFacts(Diagnosis(args.path or start.program, cause, None), (), (note,))
+
+
+def _forecast(inferior: Inferior, linker: Linker, args: argparse.Namespace) -> WhyFacts:
+    from gdbext.findings.dlopen_errors import Diagnosis
+    from gdbext.findings.forecast import forecast_open
+    from gdbext.inferior.loading import process_host
+
+    host, layers = process_host(inferior, linker)
+    asker = _asker(linker, vars(args)["from"])
+    lazy = True if args.lazy else None
+    cause = forecast_open(host, layers, args.path, asker, lazy, args.new)
+    return WhyFacts(Diagnosis(args.path, cause, None), (), _notes(inferior, linker))
+
+
+def _asker(linker: Linker, wanted: str | None) -> Module:
+    from gdbext.linker.selection import select_modules
+
+    return select_modules(linker, wanted)[0] if wanted else linker.modules[0]
+
+
+def _notes(inferior: Inferior, linker: Linker) -> tuple[str, ...]:
+    """Whether the files that are looked at are those of the process's machine."""
+    if inferior.target == "native" or inferior.tables.file_of(linker.modules[0]) is not None:
+        return ()
+    return (
+        "the program's own file is not on this machine, so other files here may differ from "
+        "those of its machine too",
+    )
+
+
+def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
+    from gdbext.commands.mishaps import constructor_crash, error_path, held_failures, lost_page
+    from gdbext.elf.problem import Problem
+    from gdbext.findings.failures import explain_recorded
+    from gdbext.inferior.loading import process_host
+    from gdbext.linker.remains import freed_names
+
+    notes = _notes(inferior, linker)
+    crashed = constructor_crash(inferior, linker) or lost_page(inferior, linker)
+    if crashed is not None:
+        return WhyFacts(crashed, (), notes)
+    found = [each for each in (error_path(inferior, linker),) if each is not None]
+    held, reason = held_failures(inferior, linker)
+    found += held
+    if not found:
+        raise Problem(f"{_NONE} ({reason})" if reason else _NONE)
+    host, layers = process_host(inferior, linker)
+    gone = freed_names(inferior, linker, inferior.tables)
+    return WhyFacts(explain_recorded(host, layers, found[0], gone), tuple(found[1:]), notes)

@@ -1,0 +1,75 @@
+"""link_maps that were freed: what dlclose, or a dlopen that failed, left in the heap.
+
+l_real of a link_map is its own address (glibc, include/link.h; elf/dl-object.c sets it), and
+malloc overwrites only the first words of what is freed. So until the memory is used again, a word
+that is its own address less 40 betrays one, and l_libname still leads to the name that was asked
+for. It is evidence, not proof: the memory is nobody's.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from gdbext.elf.core import decode_path
+from gdbext.elf.problem import Unreadable
+from gdbext.elf.reader import read_string, read_word
+from gdbext.linker.libc import libc_number
+from gdbext.linker.modules import Linker
+from gdbext.linker.process import Process
+from gdbext.linker.tables import TableSet
+
+_REAL, _LIBNAME = 40, 56  # l_real and l_libname, the same in every glibc
+_CHUNK = 1 << 20
+_MOST = 32 << 20  # bytes of heap that are looked through
+_LONGEST = 4096
+
+
+def freed_names(process: Process, linker: Linker, tables: TableSet) -> list[str]:
+    """The names by which libraries were asked for that are no more, oldest first."""
+    if linker.layout is None:
+        return []
+    live = {m.map.address for m in linker.modules}
+    found: dict[str, None] = {}
+    for start, end in _heap(process, linker, tables):
+        for address in _own_addresses(process, start, end):
+            name = _name_of(process, address) if address not in live else None
+            if name:
+                found[name] = None
+    return list(found)
+
+
+def _heap(process: Process, linker: Linker, tables: TableSet) -> Iterator[tuple[int, int]]:
+    """The first heap of malloc; without a list of mappings, from the program's end to the break."""
+    regions = [r for r in process.regions() if r.path == "[heap]"]
+    if regions:
+        yield from ((r.start, min(r.end, r.start + _MOST)) for r in regions)
+        return
+    main = linker.modules[0].image if linker.modules else None
+    limit = libc_number(process.memory, linker, tables, "__curbrk", 8)
+    if main is not None and limit is not None and 0 < limit - main.end < 1 << 40:
+        yield max(main.end, limit - _MOST), limit
+
+
+def _own_addresses(process: Process, start: int, end: int) -> Iterator[int]:
+    """The addresses whose word at l_real is the address itself."""
+    for at in range(start // 16 * 16, end, _CHUNK):
+        size = min(_CHUNK, end - at) // 8 * 8
+        try:
+            data = process.memory.read(at, size)
+        except Unreadable:
+            continue
+        for number, (word,) in enumerate(struct.iter_unpack("<Q", data)):
+            if word == at + 8 * number - _REAL:
+                yield word
+
+
+def _name_of(process: Process, address: int) -> str | None:
+    """By struct libname_list {const char *name; struct libname_list *next; int dont_free}."""
+    try:
+        entry = read_word(process.memory, address + _LIBNAME)
+        text = read_string(process.memory, read_word(process.memory, entry), _LONGEST)
+    except Unreadable:
+        return None
+    name = decode_path(text)
+    return name if name.isprintable() else None

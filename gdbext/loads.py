@@ -1,0 +1,147 @@
+"""What GDB saw being loaded: a bounded record, for the day when a library is gone.
+
+Its handler runs at each of GDB's new_objfile events, so it imports nothing heavy, reads the newest
+link_maps alone, and stops early when that takes long. Nothing is worked out here: the bytes are
+kept, and linker.unloaded is told of them when somebody asks.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import deque
+from contextlib import suppress
+from typing import NamedTuple
+
+import gdb
+
+_MOST_KEPT = 4096
+_MOST_NAMESPACES = 16  # glibc, DL_NNS
+_LONGEST_NAME = 4096  # PATH_MAX
+_HEAD = 1024  # holds the ELF header, the program headers and most often the build-id
+_TIME = 0.05  # seconds for one event; the next one goes on
+_MAP = struct.Struct("<5Q")  # l_addr, l_name, l_ld, l_next, l_prev
+_R_DEBUG = struct.Struct("<I4xQ8xI12xQ")  # version, map, state, next
+
+
+class Load(NamedTuple):
+    """A link_map as it was when GDB heard of it; `head` is the start of its image, or b''."""
+
+    pid: int
+    address: int
+    l_addr: int
+    l_ld: int
+    name: bytes
+    head: bytes
+
+
+class Unload(NamedTuple):
+    """A library that a trace saw being unloaded: it lay in [start, end); `build_id` in hexadecimal
+    digits, None where it was not read."""
+
+    pid: int
+    path: str
+    start: int
+    end: int
+    build_id: str | None
+
+
+class _Process(NamedTuple):
+    pid: int
+    r_debug: int
+    chains: dict[int, list[int]]  # by namespace's r_debug: the link_maps that were seen last
+
+
+_kept: dict[Load, None] = {}
+_latest: list[_Process] = []
+# What plug-trace adds, the latest last.
+unloads: deque[Unload] = deque(maxlen=_MOST_KEPT)
+
+
+def kept(pid: int) -> list[Load]:
+    """All that came in this process, the oldest first; most of it will still be there."""
+    return [load for load in _kept if load.pid == pid]
+
+
+def on_new_objfile(event: gdb.NewObjFileEvent) -> None:
+    """Keep what is new since the last event."""
+    inferior = gdb.selected_inferior()
+    pid = inferior.pid
+    if not pid or getattr(getattr(inferior, "connection", None), "type", "") == "core":
+        return
+    space = gdb.current_progspace()
+    if space is not None and event.new_objfile.filename == space.filename:
+        _forget(pid)  # the process executes another program now
+    with suppress(gdb.error):  # not a process that can be read now: the next event tries again
+        _look(inferior, pid)
+
+
+def _forget(pid: int) -> None:
+    _latest.clear()
+    for load in kept(pid):
+        del _kept[load]
+
+
+def _look(inferior: gdb.Inferior, pid: int) -> None:
+    process = _latest[0] if _latest and _latest[0].pid == pid else None
+    if process is None:  # GDB knows it from ld.so's .dynsym
+        process = _Process(pid, int(gdb.parse_and_eval("&_r_debug")), {})
+    deadline = time.monotonic() + _TIME
+    address = process.r_debug
+    for _ in range(_MOST_NAMESPACES):
+        version, first, _, following = _R_DEBUG.unpack(bytes(inferior.read_memory(address, 48)))
+        if not 1 <= version <= 2:
+            return  # ld.so has not started yet
+        _latest[:] = [process]
+        _extend(inferior, pid, process.chains.setdefault(address, []), first, deadline)
+        if version < 2 or not following:
+            return
+        address = following
+
+
+def _extend(
+    inferior: gdb.Inferior, pid: int, chain: list[int], first: int, deadline: float
+) -> None:
+    """Follow a chain from where it was followed to before."""
+
+    def words(address: int) -> tuple[int, ...]:
+        return _MAP.unpack(bytes(inferior.read_memory(address, _MAP.size)))
+
+    following = first
+    while chain:  # the last ones may have been unloaded
+        _, _, _, following, previous = words(chain[-1])
+        before = chain[-2] if len(chain) > 1 else 0
+        if previous == before and (words(before)[3] if before else first) == chain[-1]:
+            break
+        chain.pop()
+        following = first
+    while following and time.monotonic() < deadline:
+        address = following
+        l_addr, l_name, l_ld, following, previous = words(address)
+        if previous != (chain[-1] if chain else 0):
+            return  # damaged, or a loop
+        chain.append(address)
+        _keep(inferior, Load(pid, address, l_addr, l_ld, _string(inferior, l_name), b""))
+
+
+def _keep(inferior: gdb.Inferior, load: Load) -> None:
+    try:
+        head = bytes(inferior.read_memory(load.l_addr, _HEAD)) if load.l_addr else b""
+    except gdb.error:
+        head = b""  # its first segment is not at its load bias
+    load = load._replace(head=head)
+    _kept.pop(load, None)  # the latest last
+    _kept[load] = None
+    while len(_kept) > _MOST_KEPT:
+        del _kept[next(iter(_kept))]
+
+
+def _string(inferior: gdb.Inferior, address: int) -> bytes:
+    text = b""
+    while address and len(text) < _LONGEST_NAME:
+        size = min(256, 4096 - (address + len(text)) % 4096)
+        part, end, _ = bytes(inferior.read_memory(address + len(text), size)).partition(b"\0")
+        text += part
+        if end:
+            break
+    return text

@@ -1,0 +1,5 @@
+int stranger(int *value);
+int stranger(int *value)
+{
+    return *value;
+}

@@ -1,0 +1,5 @@
+int target(int *value);
+int target(int *value)
+{
+    return value == 0;
+}

@@ -1,0 +1,89 @@
+"""plug-report: cause first, then everything around it; live, on cores, and without a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.cores import Core
+from tests.harness import Batch, Gdb
+
+PARTS = ("links", "conflicts", "threads", "tls")
+
+
+def judge_null_call(document: dict[str, Any]) -> None:
+    """The crash of testprogs/nullcall."""
+    assert document["cause"]["rule"] == "null_slot"
+    assert "optional_feature" in document["cause"]["text"]
+    assert document["cause"] == document["causes"][0]
+    assert document["signal"] == "SIGSEGV"
+    assert document["crash_frame"]["symbol"] == "plugin_run"
+    assert Path(document["crash_frame"]["module"]).name == "libplugin.so"
+    modules = [Path(frame["module"] or "").name for frame in document["frames"]]
+    assert modules[:3] == ["", "libplugin.so", "host"]
+    assert not any(frame["unloaded"] for frame in document["frames"])
+    assert document["got"]["slots"] > 10
+    assert document["got"]["modules"] == []
+    assert all(document[part] for part in PARTS)
+
+
+def test_a_crash_live(live: Callable[..., Gdb]) -> None:
+    gdb = live("nullcall/host", until="SIGSEGV")
+    document = gdb.json("plug-report")
+    judge_null_call(document)
+    assert document["links"] == gdb.json("plug-links")
+    assert document["conflicts"] == gdb.json("plug-conflicts")
+    for width in (80, 160):
+        gdb.cmd(f"set width {width}")
+        text = gdb.cmd("plug-report")
+        assert text.startswith("[gdbext] SIGSEGV: libplugin.so called optional_feature, whose GOT")
+        titles = ("Frames:", "Registers:", "Modules:", "Slots that are not ok:", "Threads:")
+        places = [text.index(f"\n{title}") for title in titles]
+        assert places == sorted(places)
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_crash_in_a_core(
+    core: Callable[..., Core], open_core: Callable[..., Gdb], batch: Callable[..., Batch]
+) -> None:
+    made = core("nullcall/host")
+    document = open_core(made).json("plug-report")
+    if not made.arm64:  # qemu's cores hold no thread pointer and fewer mappings
+        judge_null_call(document)
+    assert document["target"] == "core"
+    assert document["signal"] == "SIGSEGV"
+    # a batch post-mortem is one last command, and its document is all of its output
+    done = batch("-ex", "plug-report -json", f"--core={made.path}", arm64=made.arm64)
+    assert done.status == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["schema"] == "gdbext/report/1"
+
+
+def test_a_slot_that_was_redirected(live: Callable[..., Gdb]) -> None:
+    gdb = live("hijack/host")
+    found = gdb.json("plug-got -all -verdict ok")["modules"]
+    slot = next(
+        s for m in found for s in m["slots"] if s["type"].endswith("JUMP_SLOT") and s["provider"]
+    )
+    elsewhere = gdb.python("hex(int(gdb.parse_and_eval('(long)&main')))")
+    gdb.cmd(f"set var *(unsigned long *) {slot['address']} = {elsewhere}")
+    document = gdb.json("plug-report")
+    assert (document["signal"], document["cause"]) == (None, None)
+    (module,) = document["got"]["modules"]
+    assert [(s["address"], s["verdict"]) for s in module["slots"]] == [
+        (slot["address"], "redirected")
+    ]
+    assert slot["address"] in gdb.cmd("plug-report")
+
+
+def test_a_plain_crash_names_no_cause(live: Callable[..., Gdb]) -> None:
+    gdb = live("fpe/host", until="SIGFPE")
+    document = gdb.json("plug-report")
+    assert (document["cause"], document["causes"]) == (None, [])
+    assert document["signal"] == "SIGFPE"
+
+
+def test_no_process(gdb: Callable[..., Gdb]) -> None:
+    assert gdb().cmd("plug-report").startswith("plug-report: no process")

@@ -1,0 +1,37 @@
+"""Forecasts for a real program that nobody starts, without GDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gdbext.elf.arch import ARCHES
+from gdbext.elf.file import open_elf
+from gdbext.findings.dlopen_errors import Cause
+from gdbext.findings.forecast import forecast_start
+from gdbext.linker.cache import read_cache
+from gdbext.linker.filesystem import FileSystem
+from gdbext.linker.host import Surroundings, host_of_program
+from gdbext.linker.prospect import interpreter_of
+from gdbext.linker.rights import NO_RIGHTS, Rights
+from tests import programs
+
+
+def forecast(
+    opened: Path | str | None = None,
+    program: Path | None = None,
+    rights: Rights = NO_RIGHTS,
+    environment: dict[str, str] | None = None,
+    cpuinfo: str | None = None,
+    lazy: bool = False,
+) -> Cause:
+    """What loader/host's start, or its dlopen of OPENED, would end in."""
+    path = program or programs.program("loader/host").path
+    file = open_elf(str(path))
+    arch = next(a for a in ARCHES if a.machine == file.image.header.machine)
+    view = FileSystem(("",), str(path.parent), rights)
+    around = Surroundings(
+        view, environment or {}, read_cache("/etc/ld.so.cache"), cpuinfo, None, lambda name: name
+    )
+    interpreter = interpreter_of(file.memory, file.image)
+    host, layers = host_of_program(arch, str(path), interpreter, around)
+    return forecast_start(host, layers, str(path), (), str(opened) if opened else None, lazy)

@@ -1,0 +1,64 @@
+"""Files: how many are open at a time, and what happens when one is replaced."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gdbext.elf.file import FileView, map_file
+from gdbext.elf.problem import Problem
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_many_files_take_few_descriptors(tmp_path: Path) -> None:
+    before = descriptors()
+    views = []
+    for number in range(300):
+        path = tmp_path / str(number)
+        path.write_bytes(b"%04d" % number * 1000)
+        views.append(map_file(str(path)))
+    for _ in range(2):
+        for number, view in enumerate(views):
+            assert view[4:8] == b"%04d" % number
+            assert len(view) == 4000
+    assert descriptors() - before <= 64
+    del views, view
+    assert descriptors() <= before
+
+
+def test_another_file_of_the_same_path_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old" * 100)
+    view, other_view = map_file(str(path)), map_file(str(path))
+    assert isinstance(other_view, FileView)
+    kept = other_view.map()
+    other = tmp_path / "other"
+    other.write_bytes(b"new" * 100)
+    other.replace(path)
+    assert kept[:3] == b"old"
+    with pytest.raises(Problem, match="was replaced while it was looked at"):
+        view[:3]
+
+
+def test_a_file_that_is_mapped_stays_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old" * 100)
+    view = map_file(str(path))
+    assert view[:3] == b"old"
+    path.unlink()
+    assert view[-3:] == b"old"
+
+
+def test_what_is_no_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(Problem, match="not a regular file"):
+        map_file(str(tmp_path / "fifo"))
+    with pytest.raises(Problem, match="cannot open"):
+        map_file(str(tmp_path / "none"))
+    (tmp_path / "empty").touch()
+    assert map_file(str(tmp_path / "empty"))[:] == b""

@@ -1,0 +1,240 @@
+"""The rules of crash causes, on scenes made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gdbext.elf.image import PT_GNU_RELRO, Segment
+from gdbext.findings.calls import BadCall
+from gdbext.findings.crash import (
+    RULES,
+    Cause,
+    CrashFacts,
+    Scene,
+    Step,
+    causes_document,
+    find_causes,
+)
+from gdbext.findings.crashpath import (
+    Layout,
+    StructUse,
+    constructor_order,
+    duplicate_runtime,
+    redirected,
+    struct_mismatch,
+)
+from gdbext.findings.families import Copy, Family
+from gdbext.findings.verdicts import OK, REDIRECTED, Judgement
+from gdbext.findings.writes import JudgedSlot
+from gdbext.linker.modules import LINKER, Module
+from gdbext.linker.places import Place
+from gdbext.linker.private import Private
+from gdbext.linker.process import Region
+from gdbext.linker.tables import Definition
+from gdbext.linker.threads import Thread
+from gdbext.linker.unloaded import EVENTS, MEMORY, Ghost, Unloaded
+from tests.unit import got_process
+
+SPACE, LINKED = got_process.places()
+USER, OWN = LINKED.modules[1:3]
+SLOT = next(s for s in SPACE.slots(USER) if s.symbol == "function")
+CODE = Place(USER.bias + 0x500, "module", USER, Segment(1, 5, 0, 0, 0, 0, 0, 0))
+GONE = Unloaded("/lib/gone.so", 0x7000_0000_0000, 0x7000_0000_4000, None, EVENTS)
+CALL = BadCall(USER.bias + 0x520, USER, SLOT, USER)
+POINTER = BadCall(USER.bias + 0x520, USER, None, None)
+
+
+def scene(site: Place = CODE, **changes: Any) -> Scene:  # noqa: ANN401
+    made = Scene("SIGSEGV", False, None, site, 0x1000, None, (), lambda _: None, str)
+    return replace(made, **changes)
+
+
+def ghost(offset: int, name: str | None = "work", within: int = 0, **how: Any) -> Place:  # noqa: ANN401
+    definition = Definition(name, within) if name else None
+    found = Ghost(GONE._replace(**how), offset, definition)
+    return Place(GONE.start + offset, "unloaded", definition=definition, ghost=found)
+
+
+def the(facts: CrashFacts) -> tuple[str, str]:
+    assert len(facts.causes) == 1, facts
+    assert facts.cause is not None
+    return facts.cause.rule, facts.cause.text
+
+
+def test_a_plain_null_dereference_has_no_cause() -> None:
+    assert find_causes(scene(fault=Place(0x10, "null"))).cause is None
+    assert find_causes(scene(fault=Place(0x7777_0000_0000, "unmapped"))).cause is None
+    assert find_causes(scene(Place(0, "null"), fault=Place(0, "null"), call=POINTER)).causes == ()
+
+
+def test_null_and_wild_slots() -> None:
+    null = CALL._replace(slot=SLOT._replace(value=0))
+    judged = JudgedSlot(USER, SLOT, Judgement(OK, None, "nobody defines it"))
+    facts = find_causes(scene(Place(0, "null"), call=null, judge=lambda _: judged))
+    assert the(facts) == (
+        "null_slot", "user.so called function, whose GOT slot is null: nobody defines it",
+    )  # fmt: skip
+    wild = CALL._replace(slot=SLOT._replace(value=0x1BAD))
+    rule, text = the(find_causes(scene(Place(0x1BAD_0000_0000, "unmapped"), call=wild)))
+    assert rule == "wild_slot"
+    assert "user.so called function, whose GOT slot holds 0x1bad" in text
+
+
+def test_unloaded_code() -> None:
+    assert the(find_causes(scene(ghost(0x100), call=POINTER))) == (
+        "call_into_unloaded", "user.so called work of gone.so, which was unloaded",
+    )  # fmt: skip
+    by_slot = find_causes(scene(ghost(0x100), call=CALL))
+    assert "through the GOT slot of function" in the(by_slot)[1]
+    assert the(find_causes(scene(ghost(0x104, within=4)))) == (
+        "in_unloaded", "the thread was still in work of gone.so when that was unloaded",
+    )  # fmt: skip
+    nameless = find_causes(scene(ghost(0x104, None)))
+    assert the(nameless)[1] == "the thread ran into code of gone.so, which was unloaded"
+    probable = find_causes(scene(ghost(0x100, evidence=MEMORY), call=POINTER))
+    assert "gone.so (probable)" in the(probable)[1]
+    assert "probable, not certain" in probable.causes[0].evidence[1]
+
+
+def test_unloaded_data() -> None:
+    rule, text = the(find_causes(scene(fault=ghost(0x3000, "table"))))
+    assert (rule, text) == ("unloaded_data", "user.so used table of gone.so, which was unloaded")
+
+
+def written(flags: int, access: int | None, relro: bool = False) -> Scene:
+    segment = Segment(1, flags, 0, 0, 0, 0, 0x1000, 0)
+    assert USER.image is not None
+    others = tuple(s for s in USER.image.segments if s.type != PT_GNU_RELRO)
+    guard = (Segment(PT_GNU_RELRO, 4, 0, 0x700, 0, 0, 0x100, 0),) if relro else ()
+    module = replace(USER, image=replace(USER.image, segments=(*others, *guard)))
+    region = Region(0, 1, access, 0, None, None) if access is not None else None
+    fault = Place(module.bias + 0x710, "module", module, segment, region=region)
+    return scene(fault=fault)
+
+
+def test_writes() -> None:
+    assert the(find_causes(written(4, 4)))[0] == "write_to_read_only"
+    assert the(find_causes(written(5, None)))[0] == "write_to_read_only"
+    assert the(find_causes(written(6, 4, relro=True)))[0] == "write_to_relro"
+    assert the(find_causes(written(6, None, relro=True)))[0] == "write_to_relro"
+    assert find_causes(written(6, 6, relro=True)).causes == ()  # that can be written
+    assert find_causes(written(6, None)).causes == ()
+    bus = replace(written(4, 4), signal="SIGBUS")
+    assert find_causes(bus).causes == ()
+
+
+def test_stack_overflow() -> None:
+    thread = Thread(3, 33, 0x1000, None)
+    region = Region(0x2000, 0x9000, 6, 0, "[stack]", None)
+    fault = Place(0xFF8, "below-stack", thread=thread, region=region)
+    steps = tuple(Step(i, CODE, "descend", None, None) for i in range(10))
+    rule, text = the(find_causes(scene(fault=fault, steps=steps)))
+    assert rule == "stack_overflow"
+    assert text == "the stack of thread 3 overflowed: descend of user.so calls itself without end"
+    assert the(find_causes(scene(fault=fault, steps=steps[:3])))[1].endswith("overflowed")
+    far = scene(fault=fault, stack_pointer=0x900_0000)
+    assert find_causes(far).causes == ()  # a wild pointer that lies below a stack by chance
+
+
+@pytest.mark.parametrize(
+    ("place", "fires"),
+    [
+        (Place(1, "module", USER, Segment(1, 6, 0, 0, 0, 0, 0, 0)), True),
+        (Place(1, "heap", region=Region(0, 9, 6, 0, "[heap]", None)), True),
+        (Place(1, "stack"), True),
+        (Place(1, "anonymous", region=Region(0, 9, 7, 0, None, None)), False),
+        (Place(1, "unknown"), False),
+        (Place(1, "unmapped"), False),
+        (CODE, False),
+    ],
+)
+def test_execution_of_data(place: Place, fires: bool) -> None:
+    found = [c.rule for c in find_causes(scene(place)).causes]
+    assert found == (["execution_of_data"] if fires else [])
+
+
+def test_signals_that_a_program_sent() -> None:
+    """No instruction faulted; only the way to an abort() is looked at."""
+    on_the_way = [lambda _: iter([Cause("slot_redirected", "x", ())])]
+    sent = scene(ghost(0x100), call=POINTER, sent=True)
+    assert find_causes(sent, on_the_way).causes == ()
+    assert the(find_causes(replace(sent, signal="SIGABRT"), on_the_way))[0] == "slot_redirected"
+    assert find_causes(replace(sent, signal="SIGABRT")).causes == ()
+
+
+def test_order_and_document() -> None:
+    rules = [lambda _, r=rule: iter([Cause(r, r, ("e",))]) for rule in reversed(RULES)]
+    facts = find_causes(scene(), rules)
+    assert [c.rule for c in facts.causes] == list(RULES)
+    document = causes_document(facts)
+    assert document["cause"] == {"rule": RULES[0], "text": RULES[0], "evidence": ["e"]}
+    assert document["causes"][0] == document["cause"]
+    assert causes_document(CrashFacts(())) == {"cause": None, "causes": []}
+
+
+def path(*modules: Module, slot: bool = False) -> tuple[Step, ...]:
+    found = SLOT if slot else None
+    return tuple(
+        Step(i, CODE._replace(module=m, definition=Definition(f"f{i}", 1)), None, found, USER)
+        for i, m in enumerate(modules)
+    )
+
+
+def test_redirected() -> None:
+    wrong = JudgedSlot(USER, SLOT, Judgement(REDIRECTED, LINKED.modules[0], "why"))
+    steps = path(OWN, USER, slot=True)
+    facts = find_causes(scene(steps=steps, judge=lambda _: wrong), [redirected])
+    rule, text = the(facts)
+    assert rule == "slot_redirected"
+    assert text.startswith("user.so's call of function was redirected to f0 in own.so instead of ")
+    right = JudgedSlot(USER, SLOT, Judgement(OK, OWN, None))
+    assert find_causes(scene(steps=steps, judge=lambda _: right), [redirected]).causes == ()
+    assert find_causes(scene(steps=path(OWN, USER)), [redirected]).causes == ()
+
+
+def marked(module: Module, called: bool | None, kind: str | None = None) -> Module:
+    blank: Sequence[Any] = [None] * len(Private.__dataclass_fields__)
+    private = replace(Private(*blank), init_called=called)
+    return replace(module, private=private, kind=kind or module.kind)
+
+
+def test_constructor_order() -> None:
+    user, loader = marked(USER, True), marked(LINKED.modules[0], True, LINKER)
+    early, ready, unknown = (marked(OWN, called) for called in (False, True, None))
+    rule, text = the(find_causes(scene(steps=path(early, user, loader)), [constructor_order]))
+    assert rule == "constructor_order"
+    assert text == (
+        "the constructor f1 in user.so called f0 in own.so, whose own constructors have not run yet"
+    )
+    for other in (ready, unknown, user):
+        assert find_causes(scene(steps=path(other, user, loader)), [constructor_order]).causes == ()
+    # ld.so calls it before any constructor: an IFUNC's resolver
+    resolver = path(early, marked(USER, False), loader)
+    assert find_causes(scene(steps=resolver), [constructor_order]).causes == ()
+
+
+def test_struct_mismatch() -> None:
+    one = Layout(USER, 16, (("name", 0), ("size", 64)))
+    two = Layout(OWN, 24, (("name", 0), ("log", 64), ("size", 128)))
+    moved = Layout(OWN, 16, (("size", 0), ("name", 64)))
+    for other, told in ((two, "16 and 24 bytes"), (moved, "name at byte 0 and size at byte 0")):
+        uses = [StructUse("settings", 0, (one, other))]
+        rule, text = the(find_causes(scene(), [struct_mismatch(lambda u=uses: u)]))  # type: ignore[misc]
+        assert rule == "struct_mismatch"
+        assert text.endswith(f"different layouts of settings: {told}")
+    same = [StructUse("settings", 0, (one, one._replace(module=OWN)))]
+    assert find_causes(scene(), [struct_mismatch(lambda: same)]).causes == ()
+
+
+def test_duplicate_runtime() -> None:
+    family = Family("zlib", 0, [Copy(USER, ("inflateInit2_",)), Copy(OWN, ("inflateInit2_",))])
+    rule = duplicate_runtime(lambda: [family])
+    assert the(find_causes(scene(steps=path(USER, OWN)), [rule])) == (
+        "duplicate_runtime", "two copies of zlib are on the way to the crash: user.so and own.so",
+    )  # fmt: skip
+    assert find_causes(scene(steps=path(USER, USER)), [rule]).causes == ()
+    assert find_causes(scene(steps=path(USER, LINKED.modules[0])), [rule]).causes == ()
