@@ -11,7 +11,15 @@ import gdb
 last_signal: list[str] = []
 # Called when `set plug stop-on-dlopen` has a new value.
 dlopen_listeners: list[Callable[[], None]] = []
-SETTINGS = ("plug stop-on-segv", "plug stop-on-dlopen")
+# Called with True or False when `set plug trace` has a new value.
+trace_listeners: list[Callable[[bool], None]] = []
+SETTINGS = (
+    "plug stop-on-segv",
+    "plug stop-on-dlopen",
+    "plug trace",
+    "plug trace-file",
+    "plug trace-limit",
+)
 _PREFIX_HELP = "Settings of gdbext, which explains dynamic linking. See: help plug-links"
 
 
@@ -99,13 +107,77 @@ class StopOnDlopen(gdb.Parameter):
         return f"Stopping at a dlopen is {value!r}: {meaning}."
 
 
+class Trace(gdb.Parameter):
+    """Record dlopen, dlmopen and dlclose, as plug-trace on does; plug-trace show prints it."""
+
+    set_doc = "Set whether calls of dlopen and dlclose are recorded."
+    show_doc = "Show whether calls of dlopen and dlclose are recorded."
+
+    def __init__(self) -> None:
+        super().__init__("plug trace", gdb.COMMAND_DATA, gdb.PARAM_BOOLEAN)
+        self.value = False
+
+    def get_set_string(self) -> str:
+        """Start or end the recording."""
+        for listener in trace_listeners:
+            listener(bool(self.value))
+        return ""
+
+    def get_show_string(self, value: str) -> str:
+        """For `show plug trace`."""
+        return f"Recording of dlopen and dlclose is {value}."
+
+
+class TraceFile(gdb.Parameter):
+    """The next plug-trace on (or set plug trace on) writes every event to this file as well, one
+    JSON document a line, each of them there at once. Empty: no file."""
+
+    set_doc = "Set the file that plug-trace writes to while the program runs."
+    show_doc = "Show the file that plug-trace writes to while the program runs."
+
+    def __init__(self) -> None:
+        super().__init__("plug trace-file", gdb.COMMAND_DATA, gdb.PARAM_OPTIONAL_FILENAME)
+        self.value = ""
+
+    def get_set_string(self) -> str:
+        """Nothing is printed."""
+        return ""
+
+    def get_show_string(self, value: str) -> str:
+        """For `show plug trace-file`."""
+        return f"The trace is written to {value!r}." if value else "The trace is in memory alone."
+
+
+class TraceLimit(gdb.Parameter):
+    """When there are more, the oldest are dropped: the summary still counts them."""
+
+    set_doc = "Set how many events plug-trace keeps in memory."
+    show_doc = "Show how many events plug-trace keeps in memory."
+
+    def __init__(self) -> None:
+        super().__init__("plug trace-limit", gdb.COMMAND_DATA, gdb.PARAM_ZUINTEGER)
+        self.value = 20_000
+
+    def get_set_string(self) -> str:
+        """Nothing is printed."""
+        return ""
+
+    def get_show_string(self, value: str) -> str:
+        """For `show plug trace-limit`."""
+        return f"plug-trace keeps the latest {value} events."
+
+
 def register() -> None:
     """Make every setting known to GDB."""
     dlopen_listeners.clear()
+    trace_listeners.clear()
     _SetPlug()
     _ShowPlug()
     StopOnSegv()
     StopOnDlopen()
+    Trace()
+    TraceFile()
+    TraceLimit()
 
 
 def stop_on_segv() -> bool:
@@ -116,3 +188,13 @@ def stop_on_segv() -> bool:
 def stop_on_dlopen() -> str:
     """`set plug stop-on-dlopen`: on, off, or a regular expression."""
     return str(gdb.parameter("plug stop-on-dlopen") or "off")
+
+
+def trace_file() -> str:
+    """`set plug trace-file`: '' for none."""
+    return str(gdb.parameter("plug trace-file") or "")
+
+
+def trace_limit() -> int:
+    """`set plug trace-limit`: at least one."""
+    return max(int(gdb.parameter("plug trace-limit") or 0), 1)

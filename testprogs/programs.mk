@@ -304,6 +304,21 @@ $(call exe,watch,host,host.c)
 $(call lib,watch,libplugin.so,plugin.c)
 endif
 
+# trace: what plug-trace sees; libdefiner.so and libleaf.so are the same source
+ifneq ($(glibc),)
+$(call exe,trace,host,host.c,-rdynamic)
+$(call lib,trace,libleaf.so,leaf.c)
+$(call lib,trace,libdefiner.so,leaf.c)
+$(call lib,trace,libuser.so,user.c)
+$(call lib,trace,libtree.so,user.c,,libleaf.so)
+$(call lib,trace,libjumper.so,jumper.c)
+$(call lib,trace,libthreads.so,threads.c)
+$(call cxxlib,trace,libunique.so,unique.cpp)
+$(call cxxlib,trace,liblocal.so,local.cpp)
+$(call cxxlib,trace,libthrower.so,thrower.cpp)
+$(call cxxexe,trace,catcher,catcher.cpp)
+endif
+
 # unloaded: musl unloads nothing
 ifneq ($(glibc),)
 $(call lib,unloaded,libgone.so,plugin.c)

@@ -12,6 +12,7 @@ from gdbext.commands.report import PlugReport
 from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
+from gdbext.commands.trace import PlugTrace
 from gdbext.commands.watch import PlugWatch
 from gdbext.commands.where import PlugWhere
 from gdbext.commands.why import PlugWhy
@@ -27,6 +28,7 @@ COMMANDS = (
     PlugInit,
     PlugTls,
     PlugThreads,
+    PlugTrace,
     PlugWhy,
     PlugWatch,
     PlugReport,

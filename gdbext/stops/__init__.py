@@ -20,15 +20,19 @@ def connect() -> None:
     gdb.events.new_objfile.connect(loads.on_new_objfile)
     _connected.append(lambda: gdb.events.new_objfile.disconnect(loads.on_new_objfile))
     settings.dlopen_listeners.append(update_dlopen_stop)
+    settings.trace_listeners.append(update_trace)
 
 
 def disconnect() -> None:
     """Undo connect(); harmless without one."""
     if "gdbext.stops.dlopen" in sys.modules:
         sys.modules["gdbext.stops.dlopen"].disarm()
+    if "gdbext.stops.trace" in sys.modules:
+        sys.modules["gdbext.stops.trace"].turn_off()
     while _connected:
         _connected.pop()()
     settings.dlopen_listeners.clear()
+    settings.trace_listeners.clear()
 
 
 def update_dlopen_stop() -> None:
@@ -38,6 +42,23 @@ def update_dlopen_stop() -> None:
     from gdbext.stops import dlopen
 
     dlopen.update(settings.stop_on_dlopen())
+
+
+def update_trace(on: bool) -> None:
+    """`set plug trace` has a new value."""
+    if not on and "gdbext.stops.trace" not in sys.modules:
+        return  # it never was on
+    from gdbext.elf.problem import Problem
+    from gdbext.stops import trace
+    from gdbext.stops.recorder import Options
+
+    if not on:
+        trace.turn_off()
+    elif not trace.is_on():
+        try:
+            trace.turn_on(Options(), settings.trace_file())
+        except Problem as problem:
+            raise gdb.GdbError(f"set plug trace: {problem}") from problem
 
 
 def _on_stop(event: gdb.StopEvent) -> None:

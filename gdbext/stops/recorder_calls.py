@@ -1,0 +1,150 @@
+"""The calls that run in one process, thread by thread, and how each of them ends.
+
+A call ends when its function's `ret` is reached with the stack pointer that it began with. A call
+that never gets there (longjmp, an exception out of a constructor) is found out when its thread
+is seen with a stack pointer above it, or when a later call is not above it on the stack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import gdb
+
+from gdbext.elf.arch import Arch
+from gdbext.elf.reader import Memory
+from gdbext.findings.events import (
+    CONSTRUCTOR,
+    DESTRUCTOR,
+    DLCLOSE,
+    ENDED,
+    OPENS,
+    PASSED,
+    UNWOUND,
+    Event,
+)
+from gdbext.inferior.memory import GdbMemory
+from gdbext.linker.needed import read_needed
+from gdbext.stops.recorder_frames import Backtraces, is_below
+from gdbext.stops.recorder_log import Log
+from gdbext.stops.recorder_modules import ModuleBook, Record
+from gdbext.stops.recorder_stays import Stays
+
+
+@dataclass
+class Call:
+    """A call that runs. `site` is the function's address, `sp` the stack pointer at its entry."""
+
+    event: Event
+    site: int
+    sp: int
+    began: float
+    kept: bool  # it is in the log
+    back: int  # the return address
+    out: int = 0  # where pthread_create is to put the new thread's id
+
+
+@dataclass
+class Traced:
+    """One process."""
+
+    pid: int
+    arch: Arch
+    inferior: gdb.Inferior
+    book: ModuleBook = field(default_factory=ModuleBook)
+    stays: Stays = field(default_factory=Stays)
+    calls: dict[int, list[Call]] = field(default_factory=dict)  # by LWP, outermost first
+    modes: dict[int, int] = field(default_factory=dict)  # all flags that a handle was opened with
+
+    unclaimed: list[str] = field(default_factory=list)  # libraries that came, by whom is not known
+
+    unreported: set[str] = field(default_factory=set)  # names of those that libc itself opened
+
+    def __post_init__(self) -> None:
+        self.memory: Memory = GdbMemory(self.inferior)
+        self.frames = Backtraces(self.arch, self.book)
+
+    def refresh(self, log: Log, closed: int | None = None) -> None:
+        """Look for libraries that came or went, and say so in the calls that they belong to."""
+        came, went = self.book.refresh(self.memory, closed)
+        if came or went:
+            self._attribute(log, tuple(r.path for r in came), tuple(r.path for r in went))
+
+    def _attribute(self, log: Log, came: tuple[str, ...], went: tuple[str, ...]) -> None:
+        """The innermost open or close that runs did it; of several threads it may be any, and
+        what each one brought in is known when it returns."""
+        changing = [
+            [c for c in calls if c.event.kind in (*OPENS, DLCLOSE)] for calls in self.calls.values()
+        ]
+        changing = [calls for calls in changing if calls]
+        if len(changing) == 1:
+            _add(log, changing[0][-1], came, went)
+            return
+        closing = [calls[-1] for calls in changing if calls[-1].event.kind == DLCLOSE]
+        if went and closing:
+            _add(log, closing[-1], (), went)
+        if changing:
+            self.unclaimed += came
+        else:
+            self.unreported |= {path.rpartition("/")[2] for path in came}
+
+    def claim(self, log: Log, call: Call, record: Record) -> None:
+        """An open returns: of what nobody has claimed, its library is its own, and what that
+        needs (DT_NEEDED)."""
+        todo = [record]
+        while self.unclaimed and todo:
+            each = todo.pop()
+            if each.path in self.unclaimed:
+                self.unclaimed.remove(each.path)
+                _add(log, call, (each.path,), ())
+            names = read_needed(self.memory, each.image)[1] or ()
+            todo += [
+                r
+                for r in self.book.live.values()
+                if r.path in self.unclaimed and r.path.rpartition("/")[2] in names
+            ]
+
+    def gone(self, log: Log) -> None:
+        """The process is gone, and with it what ran."""
+        for calls in self.calls.values():
+            while calls:
+                call = calls.pop()
+                passed = call.event.kind in (CONSTRUCTOR, DESTRUCTOR)
+                self.end(log, call, PASSED if passed else ENDED)
+
+    def settle(self, log: Log, lwp: int, sp: int) -> list[Call]:
+        """The calls of a thread that still run, its stack pointer being `sp`."""
+        calls = self.calls.setdefault(lwp, [])
+        while calls and calls[-1].sp <= sp:
+            self._leave(log, calls)
+        pop = 0 if self.arch.link_register else 8  # x86-64's `ret` takes the address off
+        while calls and is_below(self.arch, calls[-1].sp + pop, calls[-1].back) is False:
+            self._leave(log, calls)
+        return calls
+
+    def _leave(self, log: Log, calls: list[Call]) -> None:
+        """A constructor's return is not watched: that the next one runs shows that it is over."""
+        call = calls.pop()
+        passed = call.event.kind in (CONSTRUCTOR, DESTRUCTOR)
+        self.end(log, call, PASSED if passed else UNWOUND)
+
+    def end(self, log: Log, call: Call, how: str) -> None:
+        """A call is over."""
+        duration = max(log.now() - call.began, 0.0)
+        call.event = call.event._replace(ended=how, duration=duration)
+        if call.kept:
+            log.put(call.event)
+
+    def thread_count(self) -> int:
+        """How many threads GDB knows."""
+        return len(self.inferior.threads())
+
+    def record(self, handle: int) -> Record | None:
+        """The module of a handle, which is its link_map (in musl its struct dso)."""
+        return self.book.live.get(handle)
+
+
+def _add(log: Log, call: Call, came: tuple[str, ...], went: tuple[str, ...]) -> None:
+    event = call.event
+    call.event = event._replace(loaded=event.loaded + came, unloaded=event.unloaded + went)
+    call.kept = call.kept or any(map(log.wanted, (*came, *went)))

@@ -1,0 +1,250 @@
+"""Starting and ending the recorder, and GDB's events that it follows.
+
+libc is found when GDB announces it, in whatever process runs then: `run` again, exec, attach and a
+remote target all come through here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gdb
+
+from gdbext import settings
+from gdbext.elf.problem import Problem
+from gdbext.findings.events import CONSTRUCTOR, DESTRUCTOR, THREAD
+from gdbext.inferior import Inferior
+from gdbext.linker.initarrays import functions_to_call
+from gdbext.stops.recorder import Options, Recorder
+from gdbext.stops.recorder_arguments import LIBC_OWN
+from gdbext.stops.recorder_calls import Traced
+from gdbext.stops.recorder_libc import libc_closed, libc_opened
+from gdbext.stops.recorder_log import Log, open_stream
+from gdbext.stops.recorder_modules import Record, linker_record
+from gdbext.stops.recorder_points import Entry, Failure, Function, Point, Return
+from gdbext.stops.recorder_sites import HOLDERS, LINKERS, find_entries, find_site, holds
+
+_OPENS = frozenset({"dlopen", "dlmopen", "dlclose", *LIBC_OWN})
+_FAILURES = frozenset({"_dl_signal_error", "_dl_signal_exception"})
+_MOST_FUNCTIONS = 2000
+
+
+class State(NamedTuple):
+    """What plug-trace show needs: `on` is whether it still records."""
+
+    on: bool
+    options: Options
+    log: Log
+    notes: tuple[str, ...]
+
+
+_recorders: list[Recorder] = []  # the one that records, or the last one that did
+_points: dict[int, Point] = {}  # by address
+_connected: list[tuple[Any, Callable[[Any], None]]] = []
+
+
+def turn_on(options: Options, path: str) -> None:
+    """Record from now on; what was recorded is kept unless the options or the file are others."""
+    pattern = re.compile(options.pattern) if options.pattern else None
+    stream = open_stream(path)
+    turn_off()
+    log = Log(settings.trace_limit(), stream, lambda t: pattern is None or bool(pattern.search(t)))
+    _recorders[:] = [Recorder(log, options)]
+    listeners: dict[str, Callable[[Any], None]] = {
+        "stop": _on_stop,
+        "new_objfile": _on_new_objfile,
+        "free_objfile": _on_free_objfile,
+        "exited": _on_exited,
+        "clear_objfiles": _on_clear,
+        "new_thread": _on_thread,
+    }
+    for name, listener in listeners.items():
+        registry = getattr(gdb.events, name, None)
+        if registry is not None:  # GDB 10 has no free_objfile
+            registry.connect(listener)
+            _connected.append((registry, listener))
+    _arm()
+
+
+def turn_off() -> None:
+    """Stop recording; the log can still be shown."""
+    while _connected:
+        registry, listener = _connected.pop()
+        registry.disconnect(listener)
+    _delete_points()
+    for recorder in _recorders:
+        recorder.log.close()
+        recorder.processes.clear()
+
+
+def is_on() -> bool:
+    """Whether it records."""
+    return bool(_connected)
+
+
+def state() -> State | None:
+    """The log and what it was made with; None when nothing was ever recorded."""
+    if not _recorders:
+        return None
+    recorder = _recorders[0]
+    notes = list(recorder.notes)
+    if recorder.log.problem:
+        notes.append(recorder.log.problem)
+    if is_on() and recorder.processes and not _points:
+        notes.append("no dlopen was found in this process (a static program?)")
+    return State(is_on(), recorder.options, recorder.log, tuple(notes))
+
+
+def _delete_points() -> None:
+    while _points:
+        _, point = _points.popitem()
+        if point.is_valid():
+            point.delete()
+
+
+def _arm() -> None:
+    """Set the breakpoints that are missing, in what is loaded now."""
+    try:
+        inferior = Inferior()
+        if inferior.target == "core":
+            return
+        process = _recorders[0].process()
+        _refresh(process)
+    except (Problem, gdb.error):
+        return  # no process yet: tried again when there is one
+    live: list[Record | None] = list(process.book.live.values())
+    for record in live or [linker_record(inferior)]:
+        if record is not None and holds(record.path, HOLDERS + LINKERS):
+            _arm_library(process, record)
+
+
+def _refresh(process: Traced) -> None:
+    process.refresh(_recorders[0].log)
+
+
+def _arm_library(process: Traced, record: Record) -> None:
+    recorder = _recorders[0]
+    names = _OPENS
+    if recorder.options.dlsym:
+        names |= {"dlsym", "dlvsym"}
+    if recorder.options.threads:
+        names |= {"pthread_create"}
+    for address, name in find_entries(process.memory, record, names | _FAILURES).items():
+        if address in _points:
+            continue
+        if name in _FAILURES:
+            _points[address] = Failure(recorder, name, address)
+            recorder.watches_failures = True
+            continue
+        site = find_site(process.memory, record, address, name)
+        if not site.returns:
+            recorder.note(f"{name} of {record.path}: where it returns could not be found")
+        _points[address] = Entry(recorder, site)
+        for each in site.returns:
+            if each not in _points:
+                _points[each] = Return(recorder, site, each)
+
+
+def _arm_functions(process: Traced, record: Record) -> None:
+    """Breakpoints on a library's constructors and destructors, before any of them runs."""
+    if record.image is None:
+        return
+    found = functions_to_call(process.memory, record.image)
+    for kind, addresses in zip((CONSTRUCTOR, DESTRUCTOR), found):
+        for address in addresses:
+            if address in _points and _points[address].is_valid():
+                continue
+            if len(_points) > _MOST_FUNCTIONS:
+                _recorders[0].note(f"only {_MOST_FUNCTIONS} constructors are watched at a time")
+                return
+            _points[address] = Function(_recorders[0], kind, address, record.path)
+
+
+def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
+    name = event.new_objfile.filename or ""
+    if event.new_objfile.owner is not None:
+        return  # a separate debug file
+    recorder = _recorders[0]
+    if not recorder.processes or not _points or holds(name, HOLDERS + LINKERS):
+        _arm()
+    process = recorder.processes.get(gdb.selected_inferior().pid)
+    if process is None or not _points:
+        return
+    running = any(process.calls.values())
+    if running and not recorder.options.constructors:
+        return  # what it brought is seen when it returns
+    if recorder.options.constructors:
+        before = set(process.book.live)
+        _refresh(process)
+        for address, record in process.book.live.items():
+            if address not in before:
+                _arm_functions(process, record)
+    if not running:
+        libc_opened(recorder, process, name)
+
+
+def _on_free_objfile(event: Any) -> None:  # noqa: ANN401
+    name = event.objfile.filename or ""
+    process = _recorders[0].processes.get(gdb.selected_inferior().pid)
+    if process is None:
+        return
+    gone = [r for r in process.book.live.values() if r.path == name]
+    for address in [a for a in _points if any(r.start <= a < r.end for r in gone)]:
+        point = _points.pop(address)
+        if point.is_valid():
+            point.delete()
+    if gone and not any(process.calls.values()):
+        process.refresh(_recorders[0].log)
+        if all(r.map.address not in process.book.live for r in gone):
+            libc_closed(_recorders[0], process, gone[0].path)
+
+
+def _on_stop(_event: object) -> None:
+    if not _points:
+        _arm()  # attached, or connected to a remote target
+
+
+def _on_exited(event: gdb.ExitedEvent) -> None:
+    recorder = _recorders[0]
+    pids = {i.pid for i in gdb.inferiors() if i.pid and i is not event.inferior}
+    for pid in [p for p in recorder.processes if p not in pids]:
+        recorder.processes.pop(pid).gone(recorder.log)
+    if not recorder.processes:
+        _delete_points()
+
+
+def _on_clear(_event: object) -> None:
+    """An exec, or another program: the addresses are of no use any more."""
+    recorder = _recorders[0]
+    gone = recorder.processes.pop(gdb.selected_inferior().pid, None)
+    if gone is not None:
+        gone.gone(recorder.log)
+    # GDB walks its breakpoints just now: 13.1 crashes when several are deleted (seen at an exec).
+    old = list(_points.values())
+    _points.clear()
+    for point in old:
+        if point.is_valid():
+            point.enabled = False
+    gdb.post_event(lambda: _delete(old))
+
+
+def _delete(points: list[Point]) -> None:
+    for point in points:
+        if point.is_valid():
+            point.delete()
+
+
+def _on_thread(event: gdb.ThreadEvent) -> None:
+    """A new thread belongs to the pthread_create that runs, or to the only call that does."""
+    thread = event.inferior_thread
+    process = _recorders[0].processes.get(thread.inferior.pid) if thread else None
+    if process is None or thread is None:
+        return
+    stacks = [calls for calls in process.calls.values() if calls]
+    making = [calls for calls in stacks if calls[-1].event.kind == THREAD]
+    chosen = making if len(making) == 1 else stacks
+    if len(chosen) == 1:
+        for call in chosen[0]:
+            call.event = call.event._replace(started=(*call.event.started, thread.ptid[1]))
