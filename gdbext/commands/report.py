@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,7 +94,7 @@ class PlugReport(Command):
             document[key] = found
             if found is None:
                 document[f"{key}_reason"] = shown(part.problem or "it is not known")
-        document["events"] = []
+        document["events"] = _events()
         return document
 
     def text(self, facts: ReportFacts, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
@@ -111,6 +112,17 @@ class PlugReport(Command):
                 yield from _not_ok_text(part)
             else:
                 yield from part.text()
+
+
+def _events() -> list[dict[str, Any]]:
+    """What plug-trace recorded, as its own -json has it."""
+    trace = sys.modules.get("gdbext.stops.trace")
+    state = trace.state() if trace is not None else None
+    if state is None:
+        return []
+    from gdbext.stops.recorder_log import event_document
+
+    return [event_document(event) for event in state.log.events.values()]
 
 
 def _signal(inferior: Inferior) -> str | None:

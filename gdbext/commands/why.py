@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -199,9 +200,23 @@ def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
         return WhyFacts(crashed, (), notes)
     found = [each for each in (error_path(inferior, linker),) if each is not None]
     held, reason = held_failures(inferior, linker)
-    found += held
+    found += held or _traced(inferior)
     if not found:
         raise Problem(f"{_NONE} ({reason})" if reason else _NONE)
     host, layers = process_host(inferior, linker)
     gone = freed_names(inferior, linker, inferior.tables)
     return WhyFacts(explain_recorded(host, layers, found[0], gone), tuple(found[1:]), notes)
+
+
+def _traced(inferior: Inferior) -> list[Recorded]:
+    """The failures of this process that plug-trace recorded, the latest first."""
+    from gdbext.findings.failures import of_event
+
+    trace = sys.modules.get("gdbext.stops.trace")
+    state = trace.state() if trace is not None else None
+    events = state.log.events.values() if state is not None else ()
+    return [
+        of_event(event.path or "", event.error, 0, event.caller.function if event.caller else None)
+        for event in reversed(list(events))
+        if event.failed and event.error and event.pid == inferior.gdb.pid
+    ]

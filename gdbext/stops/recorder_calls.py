@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import gdb
 
+from gdbext import loads
 from gdbext.elf.arch import Arch
 from gdbext.elf.reader import Memory
 from gdbext.findings.events import (
@@ -67,6 +68,9 @@ class Traced:
     def refresh(self, log: Log, closed: int | None = None) -> None:
         """Look for libraries that came or went, and say so in the calls that they belong to."""
         came, went = self.book.refresh(self.memory, closed)
+        loads.unloads += [
+            loads.Unload(self.pid, gone.path, gone.start, gone.end, gone.build_id) for gone in went
+        ]
         if came or went:
             self._attribute(log, tuple(r.path for r in came), tuple(r.path for r in went))
 

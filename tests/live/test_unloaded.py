@@ -163,3 +163,14 @@ def test_told_by_a_trace(live: Callable[..., Gdb], program: Callable[[str], Prog
     place = gdb.json(f"plug-where {start + work:#x}")
     assert place["text"] == f"libgone.so (unloaded), +{work:#x}, work"
     assert place["unloaded"]["evidence"] == "trace"
+
+
+def test_what_a_trace_saw_being_unloaded(
+    live: Callable[..., Gdb], program: Callable[[str], Program]
+) -> None:
+    gdb = live("unloaded/host", "call", until="loaded")
+    gdb.cmd("plug-trace on")
+    gdb.until(programs.marker("unloaded", "unloaded"))
+    check(gdb, program("unloaded/host"), "trace")
+    events = gdb.json("plug-report")["events"]
+    assert [event["kind"] for event in events] == ["dlclose"]
