@@ -140,6 +140,9 @@ class Recorder:
         if kind in OPENS:
             process.refresh(self.log)
             record = process.record(result)
+            if record is None and result:  # dlmopen's is in another namespace
+                process.refresh(self.log, whole=True)
+                record = process.record(result)
             if record is not None:
                 mode = process.modes.get(result, 0) | (call.event.mode or 0)
                 process.modes[result] = mode

@@ -65,9 +65,11 @@ class Traced:
         self.memory: Memory = GdbMemory(self.inferior)
         self.frames = Backtraces(self.arch, self.book)
 
-    def refresh(self, log: Log, closed: int | None = None) -> None:
-        """Look for libraries that came or went, and say so in the calls that they belong to."""
-        came, went = self.book.refresh(self.memory, closed)
+    def refresh(self, log: Log, closed: int | None = None, whole: bool = False) -> None:
+        """Look for libraries that came or went, and say so in the calls that they belong to.
+
+        `whole`: in every namespace, whatever the base one's number of entries says."""
+        came, went = self.book.walk() if whole else self.book.refresh(self.memory, closed)
         loads.unloads += [
             loads.Unload(self.pid, gone.path, gone.start, gone.end, gone.build_id) for gone in went
         ]

@@ -255,3 +255,16 @@ def test_the_command(live: Callable[..., Gdb]) -> None:
     gdb.cmd("plug-trace off")
     assert gdb.python("len(__import__('gdbext.stops.trace').stops.trace._points)") == "0"
     assert not gdb.json("plug-trace show")["recording"]
+
+
+def test_dlmopen(live: Callable[..., Gdb]) -> None:
+    gdb = live("namespaces/host", until=None)
+    gdb.cmd("plug-trace on")
+    gdb.until(marker("namespaces", "loaded"))
+    opens = of_kind(gdb.json("plug-trace show"), "dlmopen")
+    assert [name(event["path"]) for event in opens] == ["libns.so", "libns.so"]
+    assert [event["namespace"] for event in opens] == [-1, -1]  # LM_ID_NEWLM
+    assert len({event["handle"] for event in opens}) == 2
+    links = gdb.json("plug-links")
+    handles = {m["link_map"] for n in links["namespaces"][1:] for m in n["modules"]}
+    assert {event["handle"] for event in opens} <= handles
