@@ -355,11 +355,11 @@ $(call lib,structs,libcallee.so,callee.c)
 $(call lib,structs,libplugin.so,plugin.c,,libcallee.so)
 $(call host,structs)
 
-# runtimes: zlib's functions twice
-$(call lib,runtimes,libsecond.so,copy.c,-DSELF=end_stream)
-$(call lib,runtimes,libfirst.so,copy.c,-DSELF=begin_stream -DOTHER=end_stream,libsecond.so)
-$(call lib,runtimes,libplugin.so,plugin.c,,libfirst.so)
-$(call host,runtimes)
+# zlibtwice: zlib's functions twice
+$(call lib,zlibtwice,libsecond.so,copy.c,-DSELF=end_stream)
+$(call lib,zlibtwice,libfirst.so,copy.c,-DSELF=begin_stream -DOTHER=end_stream,libsecond.so)
+$(call lib,zlibtwice,libplugin.so,plugin.c,,libfirst.so)
+$(call host,zlibtwice)
 
 # audit: for LD_AUDIT
 ifneq ($(glibc),)
