@@ -57,10 +57,9 @@ def test_settings_show_and_refuse(gdb: Callable[..., Gdb]) -> None:
     assert "no regular expression" in session.cmd("set plug stop-on-dlopen (")
     assert "'off'" in session.cmd("show plug stop-on-dlopen")
     assert "stop-on-dlopen" in session.cmd("help set plug")
-    assert session.cmd("show plug").splitlines() == [
-        session.cmd("show plug stop-on-segv"),
-        session.cmd("show plug stop-on-dlopen"),
-    ]
+    names = ("stop-on-segv", "stop-on-dlopen", "trace", "trace-file", "trace-limit")
+    every = [session.cmd(f"show plug {name}") for name in names]
+    assert session.cmd("show plug").splitlines() == every
     assert "stop-on-dlopen" in session.cmd("set plug")
     for verb in ("set", "show"):
         assert "no setting 'nonsense'" in session.cmd(f"{verb} plug nonsense")

@@ -13,8 +13,8 @@ from tests.programs import Program
 from tests.sessions import Sessions
 
 STOPS = ("loaded", "returned", "done", "planted", "main", "crash", "both")
-# test_links.py, test_cases.py and test_needed.py have these
-ELSEWHERE = ("static", "search", "memfd", "needs")
+# test_links.py, test_cases.py, test_needed.py, test_trace.py and test_why.py have these
+ELSEWHERE = ("static", "search", "memfd", "needs", "trace", "why")
 
 
 def place(run: programs.Run) -> str:
