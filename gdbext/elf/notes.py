@@ -38,8 +38,8 @@ def decode_notes(data: bytes, align: int = 4) -> Iterator[Note]:
         at = data_at + -(-size // align) * align
 
 
-def read_build_id(memory: Memory, image: Image) -> str | None:
-    """The GNU build-id in hexadecimal digits; None when there is none or it cannot be read."""
+def image_notes(memory: Memory, image: Image) -> Iterator[Note]:
+    """The notes of an image; a segment that is too large or cannot be read gives none."""
     for segment in image.segments:
         if segment.type != PT_NOTE or segment.memsz > _LARGEST_IMAGE_NOTE:
             continue
@@ -47,7 +47,12 @@ def read_build_id(memory: Memory, image: Image) -> str | None:
             data = memory.read(image.bias + segment.vaddr, segment.memsz)
         except Unreadable:
             continue
-        for note in decode_notes(data, segment.align):
-            if note.owner == b"GNU" and note.type == NT_GNU_BUILD_ID:
-                return note.data.hex()
+        yield from decode_notes(data, segment.align)
+
+
+def read_build_id(memory: Memory, image: Image) -> str | None:
+    """The GNU build-id in hexadecimal digits; None when there is none or it cannot be read."""
+    for note in image_notes(memory, image):
+        if note.owner == b"GNU" and note.type == NT_GNU_BUILD_ID:
+            return note.data.hex()
     return None

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import struct
 
-from gdbext.elf.image import PT_NOTE, Image
-from gdbext.elf.notes import decode_notes
-from gdbext.elf.problem import Unreadable
+from gdbext.elf.image import Image
+from gdbext.elf.notes import image_notes
 from gdbext.elf.reader import Memory
 
 NT_GNU_PROPERTY_TYPE_0 = 5
 _X86_ISA_1_NEEDED = 0xC0008002  # binutils, include/elf/common.h, GNU_PROPERTY_X86_ISA_1_NEEDED
-_LARGEST = 1 << 16
 _EM_X86_64 = 62
 LEVELS = ("x86-64-baseline", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 # The flags of proc(5)'s cpuinfo that make a level (psABI, table 3.1); what is not listed there by
@@ -30,16 +28,9 @@ def read_needed_levels(memory: Memory, image: Image) -> int:
     if image.header.machine != _EM_X86_64:
         return 0
     needed = 0
-    for segment in image.segments:
-        if segment.type != PT_NOTE or segment.memsz > _LARGEST:
-            continue
-        try:
-            data = memory.read(image.bias + segment.vaddr, segment.memsz)
-        except Unreadable:
-            continue
-        for note in decode_notes(data, segment.align):
-            if note.owner == b"GNU" and note.type == NT_GNU_PROPERTY_TYPE_0:
-                needed |= _levels(note.data)
+    for note in image_notes(memory, image):
+        if note.owner == b"GNU" and note.type == NT_GNU_PROPERTY_TYPE_0:
+            needed |= _levels(note.data)
     return needed
 
 
