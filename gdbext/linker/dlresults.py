@@ -142,14 +142,7 @@ def _of_libdl(
                     yield found
                     return
     for thread in threads:
-        pointer = thread.thread_pointer
-        if not pointer:
-            continue
-        start = pointer if arch.tls_below_pointer else pointer - _CONTROL
-        try:
-            words = read_words(memory, start, _CONTROL // 8)
-        except Unreadable:
-            continue
+        words = _control_words(memory, arch, thread, _CONTROL)
         results = (_old_result(memory, thread, w) for w in words if w > 4096 and not w % 16)
         yield from [each for each in results if each is not None][:1]
 
@@ -168,14 +161,7 @@ def _old_result(memory: Memory, thread: Thread, at: int) -> DlResult | None:
 def _of_musl(memory: Memory, arch: Arch, threads: Sequence[Thread]) -> Iterator[DlResult]:
     """By dlerror_buf, the one pointer to such a text in struct pthread."""
     for thread in threads:
-        pointer = thread.thread_pointer
-        if not pointer:
-            continue
-        start = pointer if arch.tls_below_pointer else pointer - _MUSL_CONTROL
-        try:
-            words = read_words(memory, start, _MUSL_CONTROL // 8)
-        except Unreadable:
-            continue
+        words = _control_words(memory, arch, thread, _MUSL_CONTROL)
         for word in words:
             try:
                 text = read_string(memory, word, _LONGEST) if word > 4096 else b""
@@ -207,3 +193,14 @@ def signalled(memory: Memory, function: str, values: Sequence[int]) -> tuple[int
         return code & 0xFFFFFFFF, about, decode_path(read_string(memory, text, _LONGEST))
     except Unreadable:
         return None
+
+
+def _control_words(memory: Memory, arch: Arch, thread: Thread, size: int) -> Sequence[int]:
+    """The words of a thread's struct pthread, `size` bytes; none if it cannot be read."""
+    pointer = thread.thread_pointer
+    if not pointer:
+        return ()
+    try:
+        return read_words(memory, pointer if arch.tls_below_pointer else pointer - size, size // 8)
+    except Unreadable:
+        return ()
