@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gdbext.elf.soundness import NOT_ELF, TRUNCATED, WRONG_CLASS, WRONG_MACHINE
 from gdbext.findings.dlopen_errors import (
@@ -32,6 +32,7 @@ from gdbext.linker.modules import Module
 from gdbext.linker.prospect import Layers, Prospect
 
 _SYMBOL = re.compile(r"undefined symbol: (\S+?)(?:, version (\S+?))?(?:\s|$)")
+_LOST = 8  # characters of a freed name, at most: free() writes a word
 _MUSL_SYMBOL = re.compile(r"Symbol not found: (\S+)")
 _WORDS = {
     WRONG_USE: "Check the arguments of the call: the mode needs RTLD_LAZY or RTLD_NOW, and a "
@@ -47,12 +48,12 @@ def of_event(path: str, message: str, code: int, caller: str | None) -> Recorded
 
 
 def explain_recorded(
-    host: Host, layers: Layers, recorded: Recorded, gone: Sequence[str] = ()
+    host: Host, layers: Layers, recorded: Recorded, gone: Sequence[tuple[str, bool]] = ()
 ) -> Diagnosis:
     """Why it failed. What ld.so said decides; the files tell the rest.
 
     `gone`: names of libraries that were mapped and are no more, which is what a dlopen leaves
-    behind that failed at what its library needs.
+    behind that failed at what its library needs, and whether the end of the name is lost.
     """
     kind = classify(recorded.text, recorded.code)
     words = f"the dynamic linker said: {_message(recorded)}"
@@ -128,10 +129,10 @@ def _bare(host: Host, layers: Layers) -> Forecast:
 
 
 def _of_whom(
-    host: Host, layers: Layers, name: str, gone: Sequence[str], own: Cause
+    host: Host, layers: Layers, name: str, gone: Sequence[tuple[str, bool]], own: Cause
 ) -> Cause | None:
     """The failure as that of a library which needs `name`, where one is found."""
-    for asked in gone:
+    for asked in _whole_names(host, gone):
         cause = forecast_open(host, layers, asked, None) if asked != name else own
         told = any(name in text for text in (cause.message, *cause.evidence))
         if asked != name and cause.kind != OK and told:
@@ -143,6 +144,18 @@ def _of_whom(
         return None
     note = f"who was opened is not recorded; {', '.join(needy)} beside what is loaded needs it"
     return cause._replace(evidence=(note, *cause.evidence))
+
+
+def _whole_names(host: Host, gone: Sequence[tuple[str, bool]]) -> Iterator[str]:
+    """The names in full; of a path without its end, all the files that it may have been."""
+    for name, cut in gone:
+        if not cut:
+            yield name
+        elif "/" in name:
+            folder, _, start = name.rpartition("/")
+            for file in host.search.view.names(folder or "/"):
+                if file.startswith(start) and len(file) <= len(start) + _LOST:
+                    yield f"{folder}/{file}"
 
 
 def _failed_dlsym(host: Host, layers: Layers, recorded: Recorded, kind: str) -> Cause | None:

@@ -143,12 +143,13 @@ def _decode(memory: Memory, layout: Layout, address: int) -> Unloaded | None:
         return None
     if end - start > _LARGEST_LIBRARY or not 1 <= segments <= _MOST_SEGMENTS:
         return None
-    name, cut = _asked_name(memory, address)
+    name, cut = asked_name(memory, address)
     return Unloaded(name, start, end, None, MEMORY, cut, (segments, entry), (device, inode))
 
 
-def _asked_name(memory: Memory, address: int) -> tuple[str, bool]:
-    """What dlopen was asked for, the first of l_libname, and whether its end is lost.
+def asked_name(memory: Memory, address: int) -> tuple[str, bool]:
+    """What dlopen was asked for, the first of l_libname, and whether up to 8 bytes of its end are
+    lost; ("", True) where all of it is.
 
     Its text is the last thing in the link_map's block (elf/dl-object.c, _dl_new_object), whose
     last word free() overwrites with the block's size if the next block is in use.

@@ -11,31 +11,30 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from gdbext.elf.core import decode_path
 from gdbext.elf.problem import Unreadable
-from gdbext.elf.reader import read_string, read_word
+from gdbext.linker.freedmaps import asked_name
+from gdbext.linker.layout import REAL
 from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import Linker
 from gdbext.linker.process import Process
 from gdbext.linker.tables import TableSet
 
-_REAL, _LIBNAME = 40, 56  # l_real and l_libname, the same in every glibc
 _CHUNK = 1 << 20
 _MOST = 32 << 20  # bytes of heap that are looked through
-_LONGEST = 4096
 
 
-def freed_names(process: Process, linker: Linker, tables: TableSet) -> list[str]:
-    """The names by which libraries were asked for that are no more, oldest first."""
+def freed_names(process: Process, linker: Linker, tables: TableSet) -> list[tuple[str, bool]]:
+    """The names by which libraries were asked for that are no more, oldest first, and whether up
+    to 8 bytes of a name's end are lost."""
     if linker.layout is None:
         return []
     live = {m.map.address for m in linker.modules}
-    found: dict[str, None] = {}
+    found: dict[tuple[str, bool], None] = {}
     for start, end in _heap(process, linker, tables):
         for address in _own_addresses(process, start, end):
-            name = _name_of(process, address) if address not in live else None
-            if name:
-                found[name] = None
+            name, cut = asked_name(process.memory, address) if address not in live else ("", True)
+            if name and name.isprintable():
+                found[name, cut] = None
     return list(found)
 
 
@@ -60,16 +59,5 @@ def _own_addresses(process: Process, start: int, end: int) -> Iterator[int]:
         except Unreadable:
             continue
         for number, (word,) in enumerate(struct.iter_unpack("<Q", data)):
-            if word == at + 8 * number - _REAL:
+            if word == at + 8 * number - REAL:
                 yield word
-
-
-def _name_of(process: Process, address: int) -> str | None:
-    """By struct libname_list {const char *name; struct libname_list *next; int dont_free}."""
-    try:
-        entry = read_word(process.memory, address + _LIBNAME)
-        text = read_string(process.memory, read_word(process.memory, entry), _LONGEST)
-    except Unreadable:
-        return None
-    name = decode_path(text)
-    return name if name.isprintable() else None

@@ -124,6 +124,22 @@ def test_each_class_is_foreseen_and_then_explained(
     assert [text for text, kind in zip(said, kinds) if not agrees(text, kind)] == []
 
 
+def test_whoever_needed_it_is_named_whatever_free_left_of_the_name(
+    live: Callable[..., Gdb], program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    """free() writes a word over the end of a name: eight lengths lose each part of the last one."""
+    needy = (program("why/host").folder / "libneedy.so").read_bytes()
+    paths = [tmp_path / f"libneedy{'x' * size}.so" for size in range(8)]
+    for path in paths:
+        path.write_bytes(needy)
+    gdb = live("loader/host", "wait", *(f"now:{path}" for path in paths), until="ready")
+    for path in paths:
+        gdb.until(marker("loader", "failed"))
+        found = gdb.json("plug-why")
+        assert (found["class"], found["path"]) == ("missing_dependency", "libgone.so")
+        assert any("libneedy" in text and "probable" in text for text in found["evidence"]), found
+
+
 def attached(
     sessions: Sessions, command: list[str], folder: Path
 ) -> tuple[subprocess.Popen[bytes], Gdb]:
