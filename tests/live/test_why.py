@@ -133,7 +133,7 @@ def test_whoever_needed_it_is_named_whatever_free_left_of_the_name(
     for path in paths:
         path.write_bytes(needy)
     gdb = live("loader/host", "wait", *(f"now:{path}" for path in paths), until="ready")
-    for path in paths:
+    for _ in paths:
         gdb.until(marker("loader", "failed"))
         found = gdb.json("plug-why")
         assert (found["class"], found["path"]) == ("missing_dependency", "libgone.so")
@@ -347,7 +347,8 @@ def test_sixty_libraries_of_debian(sessions: Sessions, native: Callable[[str], P
     for path in chosen:
         kind = gdb.json(f"plug-why {path}")["class"]
         done = subprocess.run(host.command(f"now:{path}"), capture_output=True, text=True)
-        (said,) = answers(done.stdout)
+        # libasan's constructor ends a program that did not start with it
+        (said,) = answers(done.stdout) or ["opened and ended" if done.returncode else ""]
         if not agrees(said, kind):
             wrong.append((path, kind, said))
     assert wrong == []
