@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import gdb
 
 from gdbext.commands.completion import matches, module_names, symbol_names
+from gdbext.commands.output import write
 
 if TYPE_CHECKING:
     import argparse
@@ -68,6 +68,9 @@ class Command(gdb.Command, ABC):
     def text(self, facts: Any, args: argparse.Namespace) -> Iterator[str]:  # noqa: ANN401
         """`facts` as lines."""
 
+    def also(self, facts: Any, args: argparse.Namespace) -> None:  # noqa: ANN401
+        """Write the files that options of this command ask for besides its answer."""
+
     def invoke(self, argument: str, from_tty: bool) -> None:  # noqa: ARG002
         """Run the command; an expected failure becomes GDB's own error, one line, no traceback."""
         from gdbext.elf.problem import Problem
@@ -90,17 +93,22 @@ class Command(gdb.Command, ABC):
         inferior = self.open()
         try:
             facts = self.facts(inferior, args)
+            self.also(facts, args)
             write(self._output(facts, args), args.out)
         finally:
             inferior.release()
 
     def _output(self, facts: Any, args: argparse.Namespace) -> Iterator[str]:  # noqa: ANN401
-        if not args.json:
+        if args.json:
+            yield self.json(facts, args)
+        else:
             yield from (line + "\n" for line in self.text(facts, args))
-            return
+
+    def json(self, facts: Any, args: argparse.Namespace) -> str:  # noqa: ANN401
+        """One line: the document with its schema."""
         from json import dumps
 
-        yield dumps({"schema": f"gdbext/{self.schema}/1", **self.document(facts, args)}) + "\n"
+        return dumps({"schema": f"gdbext/{self.schema}/1", **self.document(facts, args)}) + "\n"
 
     def _words(self, argument: str) -> list[str]:
         """The arguments as GDB splits them; an expression is one argument, spaces and all."""
@@ -242,45 +250,6 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
-
-
-def write(parts: Iterator[str], path: str | None) -> None:
-    """Write to GDB's standard output, or to a file that appears whole or not at all."""
-    if path is None:
-        for part in _batches(parts):
-            gdb.write(part)
-        return
-    from gdbext.elf.problem import Problem
-
-    path = os.path.expanduser(path)
-    draft = f"{path}.{os.getpid()}.part"
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-                _write_all(file, parts)
-            os.replace(draft, path)
-        except BaseException:
-            os.unlink(draft)
-            raise
-    except OSError as error:
-        raise Problem(f"cannot write {path!r}: {error.strerror}") from error
-
-
-def _write_all(file: TextIO, parts: Iterator[str]) -> None:
-    for part in parts:
-        file.write(part)
-
-
-def _batches(parts: Iterator[str]) -> Iterator[str]:
-    """Fewer, larger strings: a call of gdb.write costs more than a line."""
-    batch: list[str] = []
-    for part in parts:
-        batch.append(part)
-        if len(batch) == 256:
-            yield "".join(batch)
-            batch = []
-    yield "".join(batch)
 
 
 def terminal_width() -> int:

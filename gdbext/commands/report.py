@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import gdb
+
 from gdbext import settings
-from gdbext.commands.base import Command, Part, terminal_width
+from gdbext.commands.base import Argument, Command, Part, terminal_width
 from gdbext.commands.conflicts import PlugConflicts
 from gdbext.commands.got import PlugGot
 from gdbext.commands.links import PlugLinks
+from gdbext.commands.output import write
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 
@@ -24,22 +27,24 @@ if TYPE_CHECKING:
     from gdbext.stops.crash import Crash
 
 _MOST_FRAMES = 256
-_PARTS = {
-    "links": "Modules",
-    "got": "Slots that are not ok",
-    "conflicts": "Conflicts",
-    "threads": "Threads",
-    "tls": "Thread-local storage",
+_PARTS: dict[str, tuple[str, type[Command], tuple[str, ...]]] = {
+    "links": ("Modules", PlugLinks, ()),
+    "got": ("Slots that are not ok", PlugGot, ("-all",)),
+    "conflicts": ("Conflicts", PlugConflicts, ()),
+    "threads": ("Threads", PlugThreads, ()),
+    "tls": ("Thread-local storage", PlugTls, ()),
 }
 
 
 class ReportFacts(NamedTuple):
-    """The crash itself, and what the other commands have to say, by the keys of _PARTS."""
+    """The crash itself, what the other commands have to say, by the keys of _PARTS, and what GDB
+    warned of."""
 
     target: str
     program: str | None
     crash: Crash
     parts: dict[str, Part]
+    warnings: list[str]
 
 
 class PlugReport(Command):
@@ -52,19 +57,29 @@ class PlugReport(Command):
 
     name = "plug-report"
     schema = "report"
+    arguments = (
+        Argument("-document", "Write the JSON document to FILE too.", "FILE", "file"),
+        Argument("-talk", "A file with what GDB said so far; its warnings are reported.", "FILE",
+                 "file"),
+        Argument("-progress", "Say on standard error what is being read."),
+        Argument("-color", "Style the text even where it goes to a file."),
+    )  # fmt: skip
 
-    def facts(self, inferior: Inferior, args: argparse.Namespace) -> ReportFacts:  # noqa: ARG002
+    def facts(self, inferior: Inferior, args: argparse.Namespace) -> ReportFacts:
         from gdbext.stops.crash import read_crash
 
+        _say(args, "frames")
         crash = read_crash(inferior, _signal(inferior), _MOST_FRAMES)
-        parts = {
-            "links": Part.of(PlugLinks, inferior),
-            "got": Part.of(PlugGot, inferior, "-all"),
-            "conflicts": Part.of(PlugConflicts, inferior),
-            "threads": Part.of(PlugThreads, inferior),
-            "tls": Part.of(PlugTls, inferior),
-        }
-        return ReportFacts(inferior.target, inferior.main_path(), crash, parts)
+        parts = {}
+        for key, (title, kind, words) in _PARTS.items():
+            _say(args, title.lower())
+            parts[key] = Part.of(kind, inferior, *words)
+        warnings = _warnings(args.talk) if args.talk else []
+        return ReportFacts(inferior.target, inferior.main_path(), crash, parts, warnings)
+
+    def also(self, facts: ReportFacts, args: argparse.Namespace) -> None:
+        if args.document:
+            write(iter([self.json(facts, args)]), args.document)
 
     def document(self, facts: ReportFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         from gdbext import __version__
@@ -95,16 +110,18 @@ class PlugReport(Command):
             if found is None:
                 document[f"{key}_reason"] = shown(part.problem or "it is not known")
         document["events"] = _events()
+        document["warnings"] = [shown(line) for line in facts.warnings]
         return document
 
-    def text(self, facts: ReportFacts, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
-        from gdbext.render.fit import bold
+    def text(self, facts: ReportFacts, args: argparse.Namespace) -> Iterator[str]:
+        from gdbext.render.fit import bold, wrapped
+        from gdbext.render.printable import printable
         from gdbext.stops.crash import use_color
         from gdbext.stops.report import report
 
-        color = use_color()
-        yield from report(facts.crash, color, terminal_width())
-        for key, title in _PARTS.items():
+        color, width = args.color or use_color(), terminal_width()
+        yield from report(facts.crash, color, width)
+        for key, (title, _, _) in _PARTS.items():
             part = facts.parts[key]
             yield ""
             yield bold(f"{title}:", color)
@@ -112,6 +129,29 @@ class PlugReport(Command):
                 yield from _not_ok_text(part)
             else:
                 yield from part.text()
+        if facts.warnings:
+            yield ""
+            yield bold("Warnings:", color)
+            for line in facts.warnings:
+                yield from wrapped("  ", printable(line), width)
+
+
+def _say(args: argparse.Namespace, stage: str) -> None:
+    if args.progress:
+        gdb.write(f"plug-report: now {stage}\n", gdb.STDERR)
+
+
+def _warnings(talk: str) -> list[str]:
+    """What GDB warned of, each once; raises Problem."""
+    from gdbext.elf.problem import Problem
+
+    try:
+        with open(talk, encoding="utf-8", errors="backslashreplace") as file:
+            lines = [line.strip() for line in file]
+    except OSError as error:
+        raise Problem(f"cannot read {talk!r}: {error.strerror}") from error
+    head = "warning: "
+    return list(dict.fromkeys(line[len(head) :] for line in lines if line.startswith(head)))
 
 
 def _events() -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gdb
 
-from gdbext.commands.base import Argument, Command, terminal_width, write
+from gdbext.commands.base import Argument, Command, terminal_width
+from gdbext.commands.output import write
 
 if TYPE_CHECKING:
     import argparse

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "packages": set(),
     "gdbinit": set(),
     "doctor": {"gdbinit", "packages"},
-    "postmortem": {"elf", "packages"},
+    "postmortem": {"elf", "packages"},  # runs a GDB, is not run by it
     "cli": FACTS | {"doctor", "gdbinit", "packages", "postmortem"},
     "source": {"packages"},
     "__init__": {"commands", "settings", "stops"},

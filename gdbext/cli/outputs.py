@@ -1,0 +1,60 @@
+"""What the commands that report have in common: where the answer goes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gdbext.cli.progress import Progress
+from gdbext.cli.status import DONE
+
+if TYPE_CHECKING:
+    from gdbext.postmortem.debugger import Target
+
+
+def declare_outputs(command: argparse.ArgumentParser) -> None:
+    """Declare --gdb, --json and --html."""
+    command.add_argument("--gdb", metavar="PATH", help="the GDB to use")
+    command.add_argument(
+        "--json", metavar="FILE", help="write one JSON document too; - instead of the text"
+    )
+    command.add_argument("--html", metavar="FILE", help="write a page for the browser too")
+
+
+def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
+    """Report on what GDB is to look at, print the text and write the files that are asked for.
+
+    `folder` is for what is needed in between. Raises Problem; the files are whole or not there.
+    """
+    from gdbext.postmortem.debugger import Outputs, run_report
+
+    instead = options.json == "-"
+    terminal = sys.stdout.isatty()
+    outputs = Outputs(
+        text=None if instead else folder / "report.txt",
+        document=folder / "report.json" if instead else _absolute(options.json),
+        page=_absolute(options.html),
+        width=shutil.get_terminal_size().columns if terminal else 0,
+        color=terminal and _has_color(),
+    )
+    with Progress() as progress:
+        run_report(target, outputs, options.gdb, folder, progress.say)
+    shown = outputs.document if instead else outputs.text
+    assert shown is not None
+    with shown.open(encoding="utf-8") as file:
+        shutil.copyfileobj(file, sys.stdout)
+    return DONE
+
+
+def _has_color() -> bool:
+    """By TERM and NO_COLOR, as no-color.org has it."""
+    return os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+def _absolute(path: str | None) -> Path | None:
+    """A file to write: GDB may have another working directory."""
+    return None if path is None else Path(path).absolute()

@@ -1,0 +1,60 @@
+"""What GDB must be told to open a core: the core itself, its program, its CPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from gdbext.elf.arch import ARCHES
+from gdbext.elf.core import open_core
+from gdbext.elf.file import map_file
+from gdbext.elf.problem import Problem
+from gdbext.postmortem.debugger import Target
+from gdbext.postmortem.program import find_program
+
+# By their first bytes; systemd-coredump writes zstd, xz or lz4.
+_COMPRESSED = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x1f\x8b": "gzip",
+}
+
+
+def core_target(path: str, exe: str | None, sysroot: str | None, folder: Path) -> Target:
+    """A core as GDB's target; raises Problem. `folder` takes what is decompressed."""
+    plain = _decompressed(path, folder)
+    try:
+        core = open_core(plain)
+    except Problem as problem:
+        name = repr(path)
+        text = str(problem)
+        raise Problem(text if name in text else f"{name}: {text}") from problem
+    machine = next((arch for arch in ARCHES if arch.machine == core.machine), None)
+    if machine is None:
+        raise Problem(f"{path!r} is a core of another CPU than x86-64 and ARM64")
+    program = find_program(core, exe, sysroot)
+    arguments = ("--core", plain, *([program.path] if program.path else []))
+    before = (f"set sysroot {sysroot}",) if sysroot else ()
+    native = os.uname().machine in (machine.name.replace("-", "_"), machine.name)
+    return Target("gdb" if native else "gdb-multiarch", arguments, before, note=program.note)
+
+
+def _decompressed(path: str, folder: Path) -> str:
+    """The core itself, or a copy without compression."""
+    data = map_file(path)
+    tool = next((tool for magic, tool in _COMPRESSED.items() if data[:8].startswith(magic)), None)
+    if tool is None:
+        return path
+    target = folder / "core"
+    try:
+        with target.open("wb") as file:
+            done = subprocess.run(
+                [tool, "-dc", "--", path], stdout=file, stderr=subprocess.DEVNULL, check=False
+            )
+    except FileNotFoundError as error:
+        raise Problem(f"{path!r} is compressed, and {tool} is not installed") from error
+    if done.returncode:
+        raise Problem(f"{path!r} is compressed by {tool} and damaged")
+    return str(target)
