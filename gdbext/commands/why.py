@@ -34,8 +34,9 @@ class PlugWhy(Command):
     """Say why the last dlopen failed, or whether and why PATH would not load.
 
     Without PATH: the failure of dlopen, dlsym or dlclose that a thread still holds, a stop in
-    the dynamic linker's error path, or a constructor that crashed. Without a process: why GDB's
-    program would not start, with GDB's environment.
+    the dynamic linker's error path, a constructor that crashed, or a plugin that a Go program
+    loaded and refused. Without a process: why GDB's program would not start, with GDB's
+    environment.
     With PATH, a path or a bare name: what dlopen of it would end in now, in this process, with
     its search paths, loaded modules, rights and limits. Nothing in the process is touched.
     The class is `ok` for what would load, else one of missing_file, missing_dependency, not_elf,
@@ -190,7 +191,7 @@ def _notes(inferior: Inferior, linker: Linker) -> tuple[str, ...]:
 def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
     from gdbext.commands.mishaps import constructor_crash, error_path, held_failures, lost_page
     from gdbext.elf.problem import Problem
-    from gdbext.findings.failures import explain_recorded
+    from gdbext.findings.failures import explain_recorded, refused_plugin
     from gdbext.inferior.loading import process_host
     from gdbext.linker.remains import freed_names
 
@@ -201,9 +202,12 @@ def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
     found = [each for each in (error_path(inferior, linker),) if each is not None]
     held, reason = held_failures(inferior, linker)
     found += held or _traced(inferior)
-    if not found:
-        raise Problem(f"{_NONE} ({reason})" if reason else _NONE)
     host, layers = process_host(inferior, linker)
+    if not found:
+        refused = refused_plugin(host, layers)
+        if refused is None:
+            raise Problem(f"{_NONE} ({reason})" if reason else _NONE)
+        return WhyFacts(refused, (), notes)
     gone = freed_names(inferior, linker, inferior.tables)
     return WhyFacts(explain_recorded(host, layers, found[0], gone), tuple(found[1:]), notes)
 

@@ -25,10 +25,11 @@ from gdbext.findings.dlopen_errors import (
     musl_object,
 )
 from gdbext.findings.forecast import forecast_open
+from gdbext.findings.gomagic import go_causes
 from gdbext.findings.namesakes import closest_names, loaded_definers, needing_on_disk
 from gdbext.findings.prospects import Forecast, file_of
 from gdbext.linker.host import Host
-from gdbext.linker.modules import Module
+from gdbext.linker.modules import DLOPENED, Module
 from gdbext.linker.prospect import Layers, Prospect
 
 _SYMBOL = re.compile(r"undefined symbol: (\S+?)(?:, version (\S+?))?(?:\s|$)")
@@ -45,6 +46,18 @@ def of_event(path: str, message: str, code: int, caller: str | None) -> Recorded
     its errno or 0, and who called."""
     source = f"recorded when {caller} called dlopen" if caller else "recorded by plug-trace"
     return Recorded(path or musl_object(message), message, code, source, None, None)
+
+
+def refused_plugin(host: Host, layers: Layers) -> Diagnosis | None:
+    """The plugin that a Go program loaded last and refused: plugin.Open leaves it mapped (Go,
+    src/plugin/plugin_dlopen.go)."""
+    forecast, modules = _bare(host, layers), host.linker.modules
+    for module in reversed([m for m in modules if m.kind == DLOPENED]):
+        cause = next(go_causes(forecast, module, modules[0]), None)
+        if cause is not None:
+            note = f"{module.path} is loaded: dlopen had no objection"
+            return Diagnosis(module.path, cause._replace(evidence=(note, *cause.evidence)), None)
+    return None
 
 
 def explain_recorded(

@@ -37,10 +37,15 @@ def go_causes(forecast: Forecast, root: Module, host: Module) -> Iterator[Cause]
     elif packages:
         more = f" and {len(packages) - _MOST} more" if len(packages) > _MOST else ""
         first = packages[0]
+        what = f"another version of package {first[1]}"
+        if len(packages) > 1:
+            what = f"other versions of {len(packages)} packages"
         yield Cause(
             ABI_MISMATCH,
-            f"{root.path} was built with a different version of package {first[1]}",
-            ("packages whose hashes differ: "
+            f"{root.path} was built with {what} than {host.path}",
+            ("plugin.Open says: plugin was built with a different version of package …, with one "
+             "of them",
+             "packages whose hashes differ: "
              + ", ".join(package for _, package in packages[:_MOST]) + more,
              f"{first[1]}: the program has {mine[first].hex()}, {base} has {theirs[first].hex()}"),
             f"Build {base} and the program with the same Go release, the same flags (-trimpath, "

@@ -372,13 +372,16 @@ def test_postgresql_magic(sessions: Sessions, native: Callable[[str], Program]) 
 
 def test_nginx_and_go_magic(live: Callable[..., Gdb], program: Callable[[str], Program]) -> None:
     """A program with the exports of both, and plugins with other versions and hashes."""
-    gdb = live("why/choosy", until=None)
-    gdb.until(marker("why", "chosen"))
+    refused = program("why/libgoother.so").path
+    gdb = live("why/choosy", str(refused), until="chosen")
     rows = {"libfitting.so": "", "libngxold.so": "1018000", "libgoother.so": "package fmt"}
     for name, words in rows.items():
         found = gdb.json(f"plug-why {program(f'why/{name}').path}")
         assert found["class"] == ("abi_mismatch" if words else "ok"), found
         assert words in " ".join([found["message"], *found["evidence"]])
+    found = gdb.json("plug-why")  # no dlopen failed
+    assert (found["path"], found["class"]) == (str(refused), "abi_mismatch")
+    assert "is loaded" in found["evidence"][0]
 
 
 def test_gdbserver_text_help_and_failures(
