@@ -10,6 +10,7 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import TRUNCATED
 from gdbext.findings.absent import explain_failure
 from gdbext.findings.dlopen_errors import MISSING_FILE, OK, UNKNOWN, WRONG_LIBC, Cause
+from gdbext.findings.gomagic import go_causes
 from gdbext.findings.magics import magic_causes
 from gdbext.findings.missed_versions import missing_versions
 from gdbext.findings.prospects import Forecast, file_of, identity
@@ -151,9 +152,13 @@ def _first(forecast: Forecast, causes: Iterator[Cause]) -> Cause:
 
 
 def _loaded(forecast: Forecast, module: Module, name: str) -> Cause:
-    where = identity(module)
     text = f"{name} is loaded already: dlopen gives a handle of it and loads nothing"
-    return Cause(OK, text, (f"it is {where}, {forecast.rule_of(module)}",), "")
+    evidence = (f"it is {identity(module)}, {forecast.rule_of(module)}",)
+    if module.kind == DLOPENED:  # a Go program leaves what it refused mapped
+        refusal = next(go_causes(forecast, module, forecast.host.linker.modules[0]), None)
+        if refusal is not None:
+            return refusal._replace(evidence=(text, *evidence, *refusal.evidence))
+    return Cause(OK, text, evidence, "")
 
 
 def _brought(forecast: Forecast, modules: list[Module]) -> list[str]:
