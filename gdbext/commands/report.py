@@ -45,6 +45,13 @@ class ReportFacts(NamedTuple):
     crash: Crash
     parts: dict[str, Part]
     warnings: list[str]
+    documents: dict[str, dict[str, Any] | None]
+
+    def document(self, key: str) -> dict[str, Any] | None:
+        """A part as its own -json has it, made once: JSON and HTML both want all slots."""
+        if key not in self.documents:
+            self.documents[key] = self.parts[key].document()
+        return self.documents[key]
 
 
 class PlugReport(Command):
@@ -59,6 +66,7 @@ class PlugReport(Command):
     schema = "report"
     arguments = (
         Argument("-document", "Write the JSON document to FILE too.", "FILE", "file"),
+        Argument("-html", "Write one page for a browser to FILE too.", "FILE", "file"),
         Argument("-talk", "A file with what GDB said so far; its warnings are reported.", "FILE",
                  "file"),
         Argument("-progress", "Say on standard error what is being read."),
@@ -75,11 +83,15 @@ class PlugReport(Command):
             _say(args, title.lower())
             parts[key] = Part.of(kind, inferior, *words)
         warnings = _warnings(args.talk) if args.talk else []
-        return ReportFacts(inferior.target, inferior.main_path(), crash, parts, warnings)
+        return ReportFacts(inferior.target, inferior.main_path(), crash, parts, warnings, {})
 
     def also(self, facts: ReportFacts, args: argparse.Namespace) -> None:
         if args.document:
             write(iter([self.json(facts, args)]), args.document)
+        if args.html:
+            from gdbext.render.html import report_html
+
+            write(report_html(self.document(facts, args), facts.document("got")), args.html)
 
     def document(self, facts: ReportFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         from gdbext import __version__
@@ -105,7 +117,9 @@ class PlugReport(Command):
             ],
         }
         for key, part in facts.parts.items():
-            found = _not_ok(part) if key == "got" else part.document()
+            found = facts.document(key)
+            if key == "got" and found is not None:
+                found = _not_ok(found)
             document[key] = found
             if found is None:
                 document[f"{key}_reason"] = shown(part.problem or "it is not known")
@@ -205,11 +219,8 @@ def _frame(frame: Frame, place: Place) -> dict[str, Any]:
     }
 
 
-def _not_ok(part: Part) -> dict[str, Any] | None:
+def _not_ok(document: dict[str, Any]) -> dict[str, Any]:
     """plug-got's document with those slots alone that are not ok."""
-    document = part.document()
-    if document is None:
-        return None
     kept = []
     for module in document["modules"]:
         slots = [slot for slot in module["slots"] if slot["verdict"] != "ok"]
