@@ -15,7 +15,7 @@ GDB ?= gdb
 BIN := .venv/bin
 
 DEMO_PACKAGES := gdb gcc g++ libc6-dev make binutils python3-venv
-TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin binutils-aarch64-linux-gnu elfutils \
+TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin binutils-aarch64-linux-gnu chromium elfutils \
   g++-aarch64-linux-gnu gcc-aarch64-linux-gnu gdb-multiarch gdbserver libasan8 libc6-dbg \
   libc6-dev-arm64-cross libjemalloc2 musl-tools patchelf perl postgresql qemu-user xz-utils
 

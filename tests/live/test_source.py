@@ -126,6 +126,13 @@ def test_source_works_beside_a_folder_of_that_name(
     assert "link_map" in done.stdout
 
 
+def test_the_style_and_scripts_of_pages_are_installed(installation: Installation) -> None:
+    def names(package: Path) -> set[str]:
+        return {path.name for path in (package / "render" / "html").iterdir()} - {"__pycache__"}
+
+    assert names(installation.packages / "gdbext") == names(CHECKOUT / "gdbext")
+
+
 def test_sourcing_twice_doubles_nothing(installation: Installation, folder: Path) -> None:
     gdbinit = installed(installation, folder)
     look = "python print('path:', len(sys.path), len(set(sys.path)))"
