@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from gdbext.commands.conflicts import PlugConflicts
+from gdbext.commands.diff import PlugDiff
 from gdbext.commands.got import PlugGot
 from gdbext.commands.init import PlugInit
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.needed import PlugNeeded
 from gdbext.commands.regs import PlugRegs
 from gdbext.commands.report import PlugReport
+from gdbext.commands.snapshot import PlugSnapshot
 from gdbext.commands.symbol import PlugSymbol
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
@@ -31,6 +33,8 @@ COMMANDS = (
     PlugTrace,
     PlugWhy,
     PlugWatch,
+    PlugSnapshot,
+    PlugDiff,
     PlugReport,
 )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TextIO
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import gdb
 
@@ -15,26 +16,23 @@ def write(parts: Iterator[str], path: str | None) -> None:
         for part in _batches(parts):
             gdb.write(part)
         return
+    with output_file(path) as file:
+        for part in _batches(parts):
+            file.write(part.encode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def output_file(path: str) -> Iterator[BinaryIO]:
+    """A file that the user named, whole or not at all, mode 0600; raises Problem."""
     from gdbext.elf.problem import Problem
+    from gdbext.render.files import whole_file
 
     path = os.path.expanduser(path)
-    draft = f"{path}.{os.getpid()}.part"
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-                _write_all(file, parts)
-            os.replace(draft, path)
-        except BaseException:
-            os.unlink(draft)
-            raise
+        with whole_file(path) as file:
+            yield file
     except OSError as error:
         raise Problem(f"cannot write {path!r}: {error.strerror}") from error
-
-
-def _write_all(file: TextIO, parts: Iterator[str]) -> None:
-    for part in parts:
-        file.write(part)
 
 
 def _batches(parts: Iterator[str]) -> Iterator[str]:

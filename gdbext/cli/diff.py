@@ -1,0 +1,52 @@
+"""`gdbext diff A B`: what changed between two snapshots. No GDB is needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+
+from gdbext.cli.status import DONE, FINDINGS
+
+HELP = "say what changed between two snapshots or bundles"
+_UNLIMITED = 1 << 20
+
+
+def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command and its options."""
+    command = commands.add_parser(
+        "diff", help=HELP, description=f"{HELP[0].upper()}{HELP[1:]}.", allow_abbrev=False
+    )
+    command.add_argument("before", metavar="A", help="a file of plug-snapshot, or a bundle")
+    command.add_argument("after", metavar="B", help="a later one, also of another machine")
+    command.add_argument("--json", action="store_true", help="print one JSON document instead")
+    command.add_argument(
+        "--exit-code", action="store_true", help="end with status 1 when there is a difference"
+    )
+    command.set_defaults(command=diff)
+
+
+def diff(options: argparse.Namespace) -> int:
+    """Compare; raises Problem for what is no snapshot."""
+    from gdbext.findings.differences import compare
+    from gdbext.findings.differences_document import SCHEMA, to_document
+    from gdbext.findings.snapshot_file import read_snapshot
+    from gdbext.render.differences import difference_lines
+
+    before, after = read_snapshot(options.before), read_snapshot(options.after)
+    document = to_document(before, after, compare(before, after))
+    if options.json:
+        print(json.dumps({"schema": SCHEMA, **document}))
+    else:
+        terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if terminal else _UNLIMITED
+        color = (
+            terminal
+            and os.environ.get("TERM", "dumb") != "dumb"
+            and (not os.environ.get("NO_COLOR"))
+        )
+        for line in difference_lines(document, width, color):
+            print(line)
+    return FINDINGS if document["count"] and options.exit_code else DONE
