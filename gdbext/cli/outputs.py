@@ -16,13 +16,25 @@ if TYPE_CHECKING:
     from gdbext.postmortem.debugger import Target
 
 
+# What a bundle holds only where it is asked for; plug-report has the same options.
+PRIVATE = (
+    ("--with-args", "the program's arguments"),
+    ("--with-environment", "its environment"),
+)
+
+
 def declare_outputs(command: argparse.ArgumentParser) -> None:
-    """Declare --gdb, --json and --html."""
+    """Declare --gdb, --json, --html, --bundle and what a bundle may hold."""
     command.add_argument("--gdb", metavar="PATH", help="the GDB to use")
     command.add_argument(
         "--json", metavar="FILE", help="write one JSON document too; - instead of the text"
     )
     command.add_argument("--html", metavar="FILE", help="write a page for the browser too")
+    command.add_argument(
+        "--bundle", metavar="FILE", help="write report and facts into one ZIP archive too"
+    )
+    for name, what in PRIVATE:
+        command.add_argument(name, action="store_true", help=f"put {what} into the bundle")
 
 
 def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
@@ -38,6 +50,8 @@ def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
         text=None if instead else folder / "report.txt",
         document=folder / "report.json" if instead else _absolute(options.json),
         page=_absolute(options.html),
+        bundle=_absolute(options.bundle),
+        private=tuple(name for name, _ in PRIVATE if getattr(options, _attribute(name))),
         width=shutil.get_terminal_size().columns if terminal else 0,
         color=terminal and _has_color(),
     )
@@ -48,6 +62,10 @@ def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
     with shown.open(encoding="utf-8") as file:
         shutil.copyfileobj(file, sys.stdout)
     return DONE
+
+
+def _attribute(option: str) -> str:
+    return option.lstrip("-").replace("-", "_")
 
 
 def _has_color() -> bool:

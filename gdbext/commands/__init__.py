@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gdbext.commands.bundle import PlugBundle
 from gdbext.commands.conflicts import PlugConflicts
 from gdbext.commands.diff import PlugDiff
 from gdbext.commands.got import PlugGot
@@ -36,6 +37,7 @@ COMMANDS = (
     PlugSnapshot,
     PlugDiff,
     PlugReport,
+    PlugBundle,
 )
 
 

@@ -21,6 +21,7 @@ from gdbext.commands.tls import PlugTls
 if TYPE_CHECKING:
     import argparse
 
+    from gdbext.commands.bundlefacts import BundleFacts
     from gdbext.inferior import Inferior
     from gdbext.inferior.frames import Frame
     from gdbext.linker.places import Place
@@ -46,12 +47,19 @@ class ReportFacts(NamedTuple):
     parts: dict[str, Part]
     warnings: list[str]
     documents: dict[str, dict[str, Any] | None]
+    bundle: BundleFacts | None = None
 
     def document(self, key: str) -> dict[str, Any] | None:
         """A part as its own -json has it, made once: JSON and HTML both want all slots."""
         if key not in self.documents:
             self.documents[key] = self.parts[key].document()
         return self.documents[key]
+
+
+BUNDLED = (
+    Argument("-with-args", "Put the program's arguments into the bundle."),
+    Argument("-with-environment", "Put its environment into the bundle."),
+)
 
 
 class PlugReport(Command):
@@ -67,6 +75,8 @@ class PlugReport(Command):
     arguments = (
         Argument("-document", "Write the JSON document to FILE too.", "FILE", "file"),
         Argument("-html", "Write one page for a browser to FILE too.", "FILE", "file"),
+        Argument("-bundle", "Write what plug-bundle writes to FILE too.", "FILE", "file"),
+        *BUNDLED,
         Argument("-talk", "A file with what GDB said so far; its warnings are reported.", "FILE",
                  "file"),
         Argument("-progress", "Say on standard error what is being read."),
@@ -83,7 +93,14 @@ class PlugReport(Command):
             _say(args, title.lower())
             parts[key] = Part.of(kind, inferior, *words)
         warnings = _warnings(args.talk) if args.talk else []
-        return ReportFacts(inferior.target, inferior.main_path(), crash, parts, warnings, {})
+        bundle = None
+        if args.bundle:
+            from gdbext.commands.bundlefacts import read_bundle
+
+            _say(args, "files")
+            bundle = read_bundle(inferior, parts, args.with_args, args.with_environment)
+        path = inferior.main_path()
+        return ReportFacts(inferior.target, path, crash, parts, warnings, {}, bundle)
 
     def also(self, facts: ReportFacts, args: argparse.Namespace) -> None:
         if args.document:
@@ -92,6 +109,22 @@ class PlugReport(Command):
             from gdbext.render.html import report_html
 
             write(report_html(self.document(facts, args), facts.document("got")), args.html)
+        if args.bundle and facts.bundle is not None:
+            from gdbext.commands.bundlefacts import pack, write_bundle
+
+            write_bundle(args.bundle, pack(self.bundled(facts), facts.bundle))
+
+    def bundled(self, facts: ReportFacts) -> dict[str, bytes]:
+        """The report as a bundle has it: without texts out of the program's memory."""
+        registers = [register._replace(text=None) for register in facts.crash.registers]
+        clean = facts._replace(crash=facts.crash._replace(registers=registers))
+        lines = _lines(clean, False)
+        return {
+            "report.json": self.json(clean, self.parse([])).encode(),
+            "report.txt": "".join(line + "\n" for line in lines).encode(
+                "utf-8", "backslashreplace"
+            ),
+        }
 
     def document(self, facts: ReportFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         from gdbext import __version__
@@ -128,26 +161,31 @@ class PlugReport(Command):
         return document
 
     def text(self, facts: ReportFacts, args: argparse.Namespace) -> Iterator[str]:
-        from gdbext.render.fit import bold, wrapped
-        from gdbext.render.printable import printable
         from gdbext.stops.crash import use_color
-        from gdbext.stops.report import report
 
-        color, width = args.color or use_color(), terminal_width()
-        yield from report(facts.crash, color, width)
-        for key, (title, _, _) in _PARTS.items():
-            part = facts.parts[key]
-            yield ""
-            yield bold(f"{title}:", color)
-            if key == "got" and part.facts is not None:
-                yield from _not_ok_text(part)
-            else:
-                yield from part.text()
-        if facts.warnings:
-            yield ""
-            yield bold("Warnings:", color)
-            for line in facts.warnings:
-                yield from wrapped("  ", printable(line), width)
+        return _lines(facts, args.color or use_color())
+
+
+def _lines(facts: ReportFacts, color: bool) -> Iterator[str]:
+    from gdbext.render.fit import bold, wrapped
+    from gdbext.render.printable import printable
+    from gdbext.stops.report import report
+
+    width = terminal_width()
+    yield from report(facts.crash, color, width)
+    for key, (title, _, _) in _PARTS.items():
+        part = facts.parts[key]
+        yield ""
+        yield bold(f"{title}:", color)
+        if key == "got" and part.facts is not None:
+            yield from _not_ok_text(part)
+        else:
+            yield from part.text()
+    if facts.warnings:
+        yield ""
+        yield bold("Warnings:", color)
+        for line in facts.warnings:
+            yield from wrapped("  ", printable(line), width)
 
 
 def _say(args: argparse.Namespace, stage: str) -> None:

@@ -1,4 +1,4 @@
-"""The environment that a process started with, read from its initial stack.
+"""The arguments and the environment of a process as it started, read from its initial stack.
 
 The kernel puts argc, argv, NULL, envp, NULL and the auxiliary vector in a row (psABI x86-64,
 3.4.1; AAPCS64 does the same on Linux). ld.so reads LD_LIBRARY_PATH and LD_PRELOAD from there,
@@ -20,20 +20,56 @@ _MOST_VARIABLES = 65536
 
 def initial_environment(process: Process) -> dict[str, str] | None:
     """{name: value}, or None when the initial stack cannot be read."""
+    try:
+        found = _read_stack(process)
+    except Unreadable:
+        return None
+    if found is None:
+        return None
+    pairs = (text.partition("=") for text in found[1])
+    return {name: value for name, _, value in pairs}
+
+
+def initial_arguments(process: Process) -> list[str] | None:
+    """The command line, or None when the initial stack cannot be read."""
+    try:
+        found = _read_stack(process, arguments=True)
+    except Unreadable:
+        return None
+    return found[0] if found else None
+
+
+def _read_stack(process: Process, arguments: bool = False) -> tuple[list[str], list[str]] | None:
+    """(arguments, where they are asked for; variables as NAME=VALUE)."""
     vector = _find_vector(process)
     if vector is None:
         return None
+    memory = process.memory
+    variables, at = _read_down(memory, vector - 16)  # over the NULL that ends envp
+    if not arguments:
+        return [], _texts(memory, variables)
+    # argv stands below another NULL, and argc below argv.
     pointers: list[int] = []
-    try:
-        at = vector - 16  # over the NULL that ends envp
-        while len(pointers) < _MOST_VARIABLES and (pointer := read_word(process.memory, at)):
-            pointers.append(pointer)
-            at -= 8
-        texts = [decode_path(read_string(process.memory, p, 1 << 17)) for p in pointers]
-    except Unreadable:
-        return None
-    pairs = (text.partition("=") for text in reversed(texts))
-    return {name: value for name, _, value in pairs}
+    at -= 8
+    while (word := read_word(memory, at)) != len(pointers):
+        if len(pointers) == _MOST_VARIABLES:
+            return None
+        pointers.append(word)
+        at -= 8
+    return _texts(memory, pointers), []
+
+
+def _read_down(memory: Memory, at: int) -> tuple[list[int], int]:
+    """The pointers from `at` downward, the first one last, and where the NULL below them is."""
+    pointers: list[int] = []
+    while len(pointers) < _MOST_VARIABLES and (pointer := read_word(memory, at)):
+        pointers.append(pointer)
+        at -= 8
+    return pointers, at
+
+
+def _texts(memory: Memory, pointers: list[int]) -> list[str]:
+    return [decode_path(read_string(memory, p, 1 << 17)) for p in reversed(pointers)]
 
 
 def _find_vector(process: Process) -> int | None:

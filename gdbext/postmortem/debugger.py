@@ -30,11 +30,14 @@ class Target(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The files to write, None for those that nobody wants; text in `width` columns, 0 for any."""
+    """The files to write, None for those that nobody wants; text in `width` columns, 0 for any.
+    `private`: options that put the program's arguments or environment into the bundle."""
 
     text: Path | None
     document: Path | None
     page: Path | None
+    bundle: Path | None = None
+    private: tuple[str, ...] = ()
     width: int = 0
     color: bool = False
 
@@ -81,6 +84,8 @@ def _report_command(outputs: Outputs, talk: Path) -> str:
         words += ["-out", quoted(outputs.text or Path(os.devnull))]
         words += ["-document", quoted(outputs.document)] if outputs.document else []
     words += ["-html", quoted(outputs.page)] if outputs.page else []
+    if outputs.bundle:
+        words += ["-bundle", quoted(outputs.bundle), *outputs.private]
     words += ["-color"] if outputs.color else []
     return " ".join(words)
 
