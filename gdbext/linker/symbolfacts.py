@@ -8,7 +8,7 @@ from typing import NamedTuple, Union
 from gdbext.elf import image as elf
 from gdbext.elf.image import Image
 from gdbext.elf.symbols import SHN_ABS, STB_LOCAL, SYMBOL_SIZE, string_at
-from gdbext.elf.versions import HIDDEN
+from gdbext.elf.versions import HIDDEN, Versions
 from gdbext.linker.tables import Tables
 
 # As readelf has them (gABI chapter 4; STT_GNU_IFUNC, STB_GNU_UNIQUE: binutils, elf/common.h).
@@ -43,7 +43,7 @@ class Symbols(NamedTuple):
 def read_symbols(tables: Tables) -> Symbols:
     """The dynamic symbols of a module; raises Problem."""
     table, versions = tables.symbols, tables.versions
-    labels = _version_labels(versions.names)
+    labels = _version_labels(versions)
     indices, strings = versions.indices, table.strings
     kinds: dict[tuple[int, int, int], str] = {}
     found = Symbols([], [], [], [], [])
@@ -65,9 +65,12 @@ def read_symbols(tables: Tables) -> Symbols:
     return found
 
 
-def _version_labels(names: dict[int, str]) -> dict[int, str]:
-    default = {index: f"@@{name}" for index, name in names.items()}
-    return {**default, **{index | HIDDEN: f"@{name}" for index, name in names.items()}}
+def _version_labels(versions: Versions) -> dict[int, str]:
+    """What stands behind a name, by the index of its version. One that is required of another
+    module is no default, also where a copied variable is defined with it."""
+    names, files = versions.names, versions.files
+    default = {i: f"{'@' if i in files else '@@'}{name}" for i, name in names.items()}
+    return {**default, **{i | HIDDEN: f"@{name}" for i, name in names.items()}}
 
 
 def _kind(info: int, visibility: int, section: int) -> str:

@@ -1,4 +1,4 @@
-"""The environment on the initial stack: that of a real process, and made-up stacks."""
+"""Arguments and environment on the initial stack: that of a real process, and made-up stacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from gdbext.elf.core import decode_auxv
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.environment import initial_environment
+from gdbext.linker.environment import initial_arguments, initial_environment
 from gdbext.linker.process import AT_EXECFN, AT_RANDOM
 from tests.unit.crafted import FakeProcess, words
 
@@ -36,7 +36,7 @@ class ProcessMemory:
         return data
 
 
-def test_the_environment_of_a_process() -> None:
+def test_arguments_and_environment_of_a_process() -> None:
     given = {
         "LD_LIBRARY_PATH": "/a:/b b",
         "EMPTY": "",
@@ -45,15 +45,18 @@ def test_the_environment_of_a_process() -> None:
         "BYTES": "\udcff\udcfe",
     }
     pipe = subprocess.PIPE
-    with subprocess.Popen(["/bin/cat"], stdin=pipe, stdout=pipe, bufsize=0, env=given) as child:
+    line = ["/bin/cat", "-u", "-"]
+    with subprocess.Popen(line, stdin=pipe, stdout=pipe, bufsize=0, env=given) as child:
         assert child.stdin
         assert child.stdout
         child.stdin.write(b"here\n")
         assert child.stdout.read(5) == b"here\n"  # it runs: its exec is done
         auxv = decode_auxv(Path(f"/proc/{child.pid}/auxv").read_bytes())
-        found = initial_environment(FakeProcess(ProcessMemory(child.pid), auxv))
+        process = FakeProcess(ProcessMemory(child.pid), auxv)
+        found, arguments = initial_environment(process), initial_arguments(process)
         child.stdin.close()
     assert found == given
+    assert arguments == line
 
 
 TOP = 0x7FFFFFFFE000
@@ -82,6 +85,7 @@ def test_a_made_up_stack() -> None:
     runs = stack([b"A=1", b"B", b"LD_PRELOAD=/x.so:y"], auxv)
     found = initial_environment(FakeProcess(BytesMemory(runs), auxv))
     assert found == {"A": "1", "B": "", "LD_PRELOAD": "/x.so:y"}
+    assert initial_arguments(FakeProcess(BytesMemory(runs), auxv)) == [""]
     runs = stack([], auxv)
     assert initial_environment(FakeProcess(BytesMemory(runs), auxv)) == {}
 
@@ -96,7 +100,8 @@ def test_the_vector_may_be_anywhere_relative_to_pages() -> None:
 
 @pytest.mark.parametrize("auxv", [{}, {AT_RANDOM: 0}, {AT_RANDOM: 0x1234}])
 def test_without_a_stack_it_is_unknown(auxv: dict[int, int]) -> None:
-    assert initial_environment(FakeProcess(BytesMemory({}), auxv)) is None
+    process = FakeProcess(BytesMemory({}), auxv)
+    assert (initial_environment(process), initial_arguments(process)) == (None, None)
 
 
 def test_wild_pointers_make_it_unknown() -> None:
@@ -118,6 +123,7 @@ def test_a_stack_of_nothing_but_pointers_comes_to_an_end() -> None:
     runs = {TOP - len(body) - pad: words(*[text_at] * (pad // 8)) + body}
     found = initial_environment(FakeProcess(BytesMemory(runs), auxv))
     assert found is None or found == {"ab": ""}
+    assert initial_arguments(FakeProcess(BytesMemory(runs), auxv)) is None
 
 
 def test_own_environment_is_what_it_was() -> None:
