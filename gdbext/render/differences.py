@@ -116,9 +116,9 @@ def _order(row: Document) -> str:
     return f"{space}place {row['place']}: {row['before']} → {row['after']}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], between: str = ", ") -> str:
     rest = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(names[:_FEW]) + rest
+    return between.join(names[:_FEW]) + rest
 
 
 def _providers(rows: Sequence[Document]) -> Iterator[tuple[str, str]]:
@@ -174,11 +174,11 @@ def _symbols(row: Document) -> Iterator[tuple[str, str]]:
         if row[what]:
             yield mark, f"{path}: {_listed(row[what])}"
     changes = [
-        f"{change['symbol']} {change['what']} {change['before']} → {change['after']}"
+        f"{change['symbol']}: {change['what']} {change['before']} → {change['after']}"
         for change in row["changed"]
     ]
     if changes:
-        yield "changed", f"{path}: {_listed(changes)}"
+        yield "changed", f"{path}: {_listed(changes, '; ')}"
 
 
 def _thread(row: Document) -> str:
