@@ -21,6 +21,7 @@ from gdbext.findings.snapshot import (
 )
 from gdbext.findings.verdicts import UNDEFINED, WEAK
 from gdbext.linker.got import BOUND, LAZY
+from gdbext.linker.modules import LINKER
 from gdbext.linker.symbolfacts import DynamicEntry, Symbols
 
 Document = Mapping[str, Any]
@@ -72,7 +73,8 @@ def make_snapshot(
         key = namespace, link["path"]
         found = slots[key].popleft() if slots[key] else None
         reasons = {} if own.reason is None else {"symbols": own.reason}
-        problem = found["problem"] if found else "they are not known"
+        proxy = link["kind"] == LINKER and namespace > 0  # its slots are the real one's
+        problem = found["problem"] if found else None if proxy else "they are not known"
         if problem:
             reasons["slots"] = problem
         modules.append(
@@ -87,7 +89,7 @@ def make_snapshot(
                 properties={name: link[name] for name in PROPERTIES},
                 dynamic=own.dynamic,
                 symbols=own.symbols,
-                slots=finder.slots(index, found["slots"]) if found and not problem else None,
+                slots=None if problem else finder.slots(index, found["slots"] if found else ()),
                 tls=blocks.get((*key, link["tls_module_id"])),
                 reasons=reasons,
             )

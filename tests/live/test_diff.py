@@ -42,11 +42,15 @@ def snapshot(gdb: Gdb, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("cpu", ["x86_64", "musl"], indirect=True)
-def test_another_run_at_other_addresses(live: Callable[..., Gdb], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cpu", "name"), [("x86_64", "namespaces/host"), ("musl", "dlopens/host")], indirect=["cpu"]
+)
+def test_another_run_at_other_addresses(
+    live: Callable[..., Gdb], tmp_path: Path, name: str
+) -> None:
     bases = []
     for number in range(2):
-        gdb = live("dlopens/host", until="loaded", before=["set disable-randomization off"])
+        gdb = live(name, until="loaded", before=["set disable-randomization off"])
         snapshot(gdb, tmp_path / f"{number}.json")
         bases.append([m["base"] for m in gdb.json("plug-snapshot")["modules"]])
     assert bases[0] != bases[1]
