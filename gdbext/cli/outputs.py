@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gdbext.cli.progress import Progress
 from gdbext.cli.status import DONE
+from gdbext.elf.problem import Problem
 
 if TYPE_CHECKING:
     from gdbext.postmortem.debugger import Target
@@ -44,6 +45,9 @@ def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
     """
     from gdbext.postmortem.debugger import Outputs, run_report
 
+    private = tuple(name for name, _ in PRIVATE if getattr(options, _attribute(name)))
+    if private and options.bundle is None:
+        raise Problem(f"{private[0]} says what a bundle holds, and --bundle names none")
     instead = options.json == "-"
     terminal = sys.stdout.isatty()
     outputs = Outputs(
@@ -51,7 +55,7 @@ def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
         document=folder / "report.json" if instead else _absolute(options.json),
         page=_absolute(options.html),
         bundle=_absolute(options.bundle),
-        private=tuple(name for name, _ in PRIVATE if getattr(options, _attribute(name))),
+        private=private,
         width=shutil.get_terminal_size().columns if terminal else 0,
         color=terminal and _has_color(),
     )

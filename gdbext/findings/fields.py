@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from gdbext.elf.problem import Problem
 _MOST = 1 << 64
 # Every list and object takes 60 bytes of memory or more, for two bytes of text.
 _MOST_CONTAINERS = 4_000_000
+_LONGEST_NUMBER = 20  # digits of 64 bits
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number",
           bool: "true or false", type(None): "null"}  # fmt: skip
 
@@ -21,11 +23,22 @@ def parse(data: bytes) -> object:
     if data.count(b"[") + data.count(b"{") > _MOST_CONTAINERS:
         raise Problem("it is JSON with too many lists and objects")
     try:
-        return json.loads(data.decode())
+        return json.loads(data.decode(), parse_int=_PARSE_INT)
     except RecursionError as error:
         raise Problem("it is JSON that is nested too deeply") from error
     except ValueError as error:  # also what is not UTF-8, and a number of thousands of digits
         raise Problem(f"it is not JSON: {error}") from error
+
+
+def _short_number(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+# Time grows with the square of the digits, so newer Pythons refuse very long numbers themselves,
+# without a call for each.
+_PARSE_INT = None if hasattr(sys, "get_int_max_str_digits") else _short_number
 
 
 @dataclass(frozen=True)

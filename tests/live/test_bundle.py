@@ -94,6 +94,7 @@ def test_a_bundle_of_a_core(core: Callable[..., Core], tmp_path: Path) -> None:
     assert sorted(found) == ["arguments.json", *NAMES]
     assert json.loads(found["report.json"])["signal"] == "SIGSEGV"
     assert json.loads(found["arguments.json"])[0].endswith("host")
-    done = report(made, "--bundle", tmp_path / "no" / "b.zip")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    for options in (("--bundle", tmp_path / "no" / "b.zip"), ("--with-args",)):
+        done = report(made, *options)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.zip"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gdbext import cli
 from gdbext.elf.problem import Problem
-from gdbext.findings import snapshot_file
+from gdbext.findings import fields, snapshot_file
 from gdbext.findings.snapshot import Slots, snapshot_json, to_document
 from gdbext.findings.snapshot_document import decode_snapshot
 from gdbext.findings.snapshot_file import read_snapshot
@@ -160,6 +160,13 @@ def replaced(place: tuple[Any, ...], value: object) -> bytes:
         inner = inner[key]
     inner[place[-1]] = value
     return json.dumps(document).encode()
+
+
+def test_long_numbers_are_refused_by_any_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fields, "_PARSE_INT", fields._short_number)
+    assert decode_snapshot(PLAIN) == snapshot()
+    with pytest.raises(Problem, match="a number of 21 digits"):
+        fields.parse(b"[" + b"1" * 21 + b"]")
 
 
 def test_no_bundle_is_unpacked_without_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
