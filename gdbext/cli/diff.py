@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import sys
+from typing import Any
 
 from gdbext.cli.status import DONE, FINDINGS
+from gdbext.elf.problem import Problem
 
 HELP = "say what changed between two snapshots or bundles"
 _UNLIMITED = 1 << 20
@@ -22,6 +24,7 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("before", metavar="A", help="a file of plug-snapshot, or a bundle")
     command.add_argument("after", metavar="B", help="a later one, also of another machine")
     command.add_argument("--json", action="store_true", help="print one JSON document instead")
+    command.add_argument("--html", metavar="FILE", help="write a page for the browser too")
     command.add_argument(
         "--exit-code", action="store_true", help="end with status 1 when there is a difference"
     )
@@ -37,6 +40,8 @@ def diff(options: argparse.Namespace) -> int:
 
     before, after = read_snapshot(options.before), read_snapshot(options.after)
     document = to_document(before, after, compare(before, after))
+    if options.html is not None:
+        _write_page(options.html, document)
     if options.json:
         print(json.dumps({"schema": SCHEMA, **document}))
     else:
@@ -50,3 +55,15 @@ def diff(options: argparse.Namespace) -> int:
         for line in difference_lines(document, width, color):
             print(line)
     return FINDINGS if document["count"] and options.exit_code else DONE
+
+
+def _write_page(path: str, document: dict[str, Any]) -> None:
+    from gdbext.render.files import whole_file
+    from gdbext.render.html import diff_html
+
+    try:
+        with whole_file(path) as file:
+            for part in diff_html(document):
+                file.write(part.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise Problem(f"cannot write {path!r}: {error.strerror}") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gdbext.commands.base import Argument, Command, Part, terminal_width
+from gdbext.commands.output import write
 from gdbext.commands.snapshot import PlugSnapshot
 from gdbext.commands.why import Nobody
 
@@ -29,6 +30,7 @@ class PlugDiff(Command):
     arguments = (
         Argument("A", "The earlier snapshot, or a bundle.", complete="file", required=True),
         Argument("B", "The later one; the default is the process now.", complete="file"),
+        Argument("-html", "Write one page for a browser to FILE too.", "FILE", "file"),
     )
 
     def open(self) -> Inferior | Nobody:
@@ -55,6 +57,12 @@ class PlugDiff(Command):
                 raise Problem(now.problem or "the state of the process is not known")
             after = now.facts
         return to_document(before, after, compare(before, after))
+
+    def also(self, facts: dict[str, Any], args: argparse.Namespace) -> None:
+        if args.html:
+            from gdbext.render.html import diff_html
+
+            write(diff_html(facts), args.html)
 
     def document(self, facts: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         return facts

@@ -116,14 +116,19 @@ class PlugReport(Command):
 
     def bundled(self, facts: ReportFacts) -> dict[str, bytes]:
         """The report as a bundle has it: without texts out of the program's memory."""
+        from gdbext.render.html import report_html
+
         registers = [register._replace(text=None) for register in facts.crash.registers]
         clean = facts._replace(crash=facts.crash._replace(registers=registers))
-        lines = _lines(clean, False)
+        args = self.parse([])
+        texts = {
+            "report.json": [self.json(clean, args)],
+            "report.txt": (line + "\n" for line in _lines(clean, False)),
+            "report.html": report_html(self.document(clean, args), facts.document("got")),
+        }
         return {
-            "report.json": self.json(clean, self.parse([])).encode(),
-            "report.txt": "".join(line + "\n" for line in lines).encode(
-                "utf-8", "backslashreplace"
-            ),
+            name: "".join(parts).encode("utf-8", "backslashreplace")
+            for name, parts in texts.items()
         }
 
     def document(self, facts: ReportFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002

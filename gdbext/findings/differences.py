@@ -234,14 +234,15 @@ def _tls(
     before: Snapshot, after: Snapshot, both: Sequence[tuple[ModuleFacts, ModuleFacts]]
 ) -> Iterator[TlsChange]:
     for one, other in both:
-        for left, right in ((one.tls, other.tls),):
-            if left is not None and right is not None:
-                for name in left._fields:
-                    for change in _changed(name, getattr(left, name), getattr(right, name)):
-                        yield TlsChange(other, change)
-            elif left != right and same_build(one, other) is False:
-                sizes = [tls.size if tls else 0 for tls in (left, right)]
-                yield TlsChange(other, Change("size", *sizes))
+        left, right = one.tls, other.tls
+        if left is not None and right is not None:
+            for name in left._fields:
+                for change in _changed(name, getattr(left, name), getattr(right, name)):
+                    yield TlsChange(other, change)
+        elif left != right and same_build(one, other) is False:
+            yield TlsChange(
+                other, Change("size", *(tls.size if tls else 0 for tls in (left, right)))
+            )
     for name, value in before.static_tls.items():
         for change in _changed(f"static TLS {name}", value, after.static_tls[name]):
             yield TlsChange(None, change)

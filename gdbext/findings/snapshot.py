@@ -108,7 +108,7 @@ STATIC_TLS = ("size", "used", "left")
 
 
 def snapshot_json(snapshot: Snapshot) -> str:
-    """The snapshot as a file has it: one line, without the spaces that would make a third of it."""
+    """The snapshot as a file has it: one line, without spaces between values."""
     return json.dumps(to_document(snapshot), separators=(",", ":")) + "\n"
 
 

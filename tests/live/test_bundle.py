@@ -18,8 +18,8 @@ from tests.harness import Gdb, environment, gdb_program, validated
 from tests.programs import CHECKOUT
 
 COMMAND = "import sys; from gdbext.cli import main; sys.exit(main(sys.argv[1:]))"
-NAMES = ["files.json", "got.json", "links.json", "manifest.json", "report.json", "report.txt",
-         "snapshot.json"]  # fmt: skip
+NAMES = ["files.json", "got.json", "links.json", "manifest.json", "report.html", "report.json",
+         "report.txt", "snapshot.json"]  # fmt: skip
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -48,7 +48,7 @@ def test_a_bundle_of_a_process(live: Callable[..., Gdb], tmp_path: Path) -> None
     assert '"SECRET-WORD"' in gdb.cmd("plug-report")  # a register points to it
     path = tmp_path / "b.zip"
     said = gdb.cmd(f"plug-bundle {path}").splitlines()
-    assert said[0] == f"{path}: 7 files, without arguments and environment"
+    assert said[0] == f"{path}: 8 files, without arguments and environment"
     found = contents(path)
     assert sorted(found) == NAMES
     assert not [name for name, data in found.items() if b"SECRET" in data]

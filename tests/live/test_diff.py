@@ -95,7 +95,14 @@ def test_a_plugin_that_was_replaced(
     )  # fmt: skip
     after = snapshot(gdb, tmp_path / "after.json")
     for options, status in (((), 0), (("--exit-code",), 1)):
-        assert diff(before, after, *options).returncode == status
+        page = tmp_path / "page.html"
+        done = diff(before, after, *options, "--html", page)
+        assert (done.returncode, done.stderr) == (status, "")
+        assert page.read_text().startswith("<!DOCTYPE html>")
+    gdb.cmd(f"plug-diff {before} {after} -html {tmp_path}/same.html")
+    assert (tmp_path / "same.html").read_bytes() == page.read_bytes()
+    done = diff(before, after, "--html", tmp_path / "no" / "page.html")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     slot = next(s for s in gdb.json("plug-got")["modules"][0]["slots"] if s["symbol"] == "setvbuf")
     elsewhere = gdb.python("hex(int(gdb.parse_and_eval('(long)&main')))")
     gdb.cmd(f"set var *(unsigned long *) {slot['address']} = {elsewhere}")

@@ -226,6 +226,9 @@ def test_tls() -> None:
     after = replace(changed(LIBC, tls=TlsFacts(160, 8, "static")), static_tls=static)
     rows = [(row.module.path if row.module else None, *row.change) for row in differ(after).tls]
     assert rows == [("/lib/libc.so.6", "size", 144, 160), (None, "static TLS used", 144, 200)]
+    (row,) = differ(changed(LIBC, tls=None, build_id=OTHER)).tls
+    assert row.change == ("size", 144, 0)
+    assert differ(changed(LIBC, tls=None)).tls == []  # the same build: it is not known
 
 
 def test_another_machine() -> None:
