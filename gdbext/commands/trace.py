@@ -72,7 +72,7 @@ class PlugTrace(Command):
     def _on(self, args: argparse.Namespace) -> None:
         from gdbext import settings
         from gdbext.stops import trace
-        from gdbext.stops.recorder import Options
+        from gdbext.stops.recorder.hits import Options
 
         _pattern(args.regex)
         options = Options(args.dlsym, args.ctors, args.threads, args.regex)

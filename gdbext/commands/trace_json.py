@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gdbext.render.printable import shown
-from gdbext.stops.recorder_log import event_document, spot_document
+from gdbext.stops.recorder.log import event_document, spot_document
 
 if TYPE_CHECKING:
     from gdbext.findings.lifetimes import Summary

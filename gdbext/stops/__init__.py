@@ -50,7 +50,7 @@ def update_trace(on: bool) -> None:
         return  # it never was on
     from gdbext.elf.problem import Problem
     from gdbext.stops import trace
-    from gdbext.stops.recorder import Options
+    from gdbext.stops.recorder.hits import Options
 
     if not on:
         trace.turn_off()

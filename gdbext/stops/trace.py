@@ -17,14 +17,14 @@ from gdbext.elf.problem import Problem
 from gdbext.findings.events import CONSTRUCTOR, DESTRUCTOR, THREAD
 from gdbext.inferior import Inferior
 from gdbext.linker.initarrays import functions_to_call
-from gdbext.stops.recorder import Options, Recorder
-from gdbext.stops.recorder_arguments import LIBC_OWN
-from gdbext.stops.recorder_calls import Traced
-from gdbext.stops.recorder_libc import libc_closed, libc_opened
-from gdbext.stops.recorder_log import Log, open_stream
-from gdbext.stops.recorder_modules import Record, linker_record
-from gdbext.stops.recorder_points import Entry, Failure, Function, Point, Return
-from gdbext.stops.recorder_sites import HOLDERS, LINKERS, find_entries, find_site, holds
+from gdbext.stops.recorder.arguments import LIBC_OWN
+from gdbext.stops.recorder.calls import Traced
+from gdbext.stops.recorder.hits import Options, Recorder
+from gdbext.stops.recorder.libc import libc_closed, libc_opened
+from gdbext.stops.recorder.log import Log, open_stream
+from gdbext.stops.recorder.modules import Record, linker_record
+from gdbext.stops.recorder.points import Entry, Failure, Function, Point, Return
+from gdbext.stops.recorder.sites import HOLDERS, LINKERS, find_entries, find_site, holds
 
 _OPENS = frozenset({"dlopen", "dlmopen", "dlclose", *LIBC_OWN})
 _FAILURES = frozenset({"_dl_signal_error", "_dl_signal_exception"})

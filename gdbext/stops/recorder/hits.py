@@ -24,7 +24,7 @@ from gdbext.findings.events import (
     Spot,
 )
 from gdbext.findings.opens import find_requests
-from gdbext.stops.recorder_arguments import (
+from gdbext.stops.recorder.arguments import (
     ARGUMENTS,
     COUNTS,
     KINDS,
@@ -35,9 +35,9 @@ from gdbext.stops.recorder_arguments import (
     register_of,
     with_arguments,
 )
-from gdbext.stops.recorder_calls import Call, Traced
-from gdbext.stops.recorder_log import Log
-from gdbext.stops.recorder_sites import Site
+from gdbext.stops.recorder.calls import Call, Traced
+from gdbext.stops.recorder.log import Log
+from gdbext.stops.recorder.sites import Site
 
 
 class Options(NamedTuple):

@@ -26,10 +26,10 @@ from gdbext.findings.events import (
 )
 from gdbext.inferior.memory import GdbMemory
 from gdbext.linker.needed import read_needed
-from gdbext.stops.recorder_frames import Backtraces, is_below
-from gdbext.stops.recorder_log import Log
-from gdbext.stops.recorder_modules import ModuleBook, Record
-from gdbext.stops.recorder_stays import Stays
+from gdbext.stops.recorder.frames import Backtraces, is_below
+from gdbext.stops.recorder.log import Log
+from gdbext.stops.recorder.modules import ModuleBook, Record
+from gdbext.stops.recorder.stays import Stays
 
 
 @dataclass

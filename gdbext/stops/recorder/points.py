@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import gdb
 
 if TYPE_CHECKING:
-    from gdbext.stops.recorder import Recorder
-    from gdbext.stops.recorder_sites import Site
+    from gdbext.stops.recorder.hits import Recorder
+    from gdbext.stops.recorder.sites import Site
 
 
 class Point(gdb.Breakpoint):

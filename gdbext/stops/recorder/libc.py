@@ -12,8 +12,8 @@ import os
 import gdb
 
 from gdbext.findings.events import DLCLOSE, DLOPEN, PASSED, Event
-from gdbext.stops.recorder import Recorder
-from gdbext.stops.recorder_calls import Traced
+from gdbext.stops.recorder.calls import Traced
+from gdbext.stops.recorder.hits import Recorder
 
 
 def libc_closed(recorder: Recorder, process: Traced, path: str) -> None:

@@ -8,7 +8,7 @@ from gdbext.elf.core import decode_path
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_string, read_words
 from gdbext.findings.events import DLCLOSE, DLMOPEN, DLOPEN, DLSYM, OPENS, THREAD, Event
-from gdbext.stops.recorder_calls import Call, Traced
+from gdbext.stops.recorder.calls import Call, Traced
 
 # Arguments and result (psABI x86-64 3.2.3; AAPCS64 6.8.2)
 ARGUMENTS = {"x86-64": ("rdi", "rsi", "rdx", "rcx"), "aarch64": ("x0", "x1", "x2", "x3")}

@@ -19,7 +19,7 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.symbols import read_dynamic_symbols
 from gdbext.elf.unwind import Functions
-from gdbext.stops.recorder_modules import Record
+from gdbext.stops.recorder.modules import Record
 
 _LARGEST = 1 << 14  # bytes of one function
 _MOST_JUMPS = 4

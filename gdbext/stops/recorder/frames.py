@@ -19,7 +19,7 @@ from gdbext.elf.reader import Memory
 from gdbext.findings.events import Spot
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import function_at, source_position
-from gdbext.stops.recorder_modules import ModuleBook, Record
+from gdbext.stops.recorder.modules import ModuleBook, Record
 
 FRAMES = 8
 _DEEPEST = 1 << 14  # bytes of stack that are compared
