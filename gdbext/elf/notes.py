@@ -38,21 +38,36 @@ def decode_notes(data: bytes, align: int = 4) -> Iterator[Note]:
         at = data_at + -(-size // align) * align
 
 
-def image_notes(memory: Memory, image: Image) -> Iterator[Note]:
-    """The notes of an image; a segment that is too large or cannot be read gives none."""
+def _segments(memory: Memory, image: Image) -> Iterator[tuple[int, bytes, int]]:
+    """(address, bytes, alignment) of each PT_NOTE segment that can be read and is not too large."""
     for segment in image.segments:
         if segment.type != PT_NOTE or segment.memsz > _LARGEST_IMAGE_NOTE:
             continue
+        address = image.bias + segment.vaddr
         try:
-            data = memory.read(image.bias + segment.vaddr, segment.memsz)
+            yield address, memory.read(address, segment.memsz), segment.align
         except Unreadable:
             continue
-        yield from decode_notes(data, segment.align)
+
+
+def image_notes(memory: Memory, image: Image) -> Iterator[Note]:
+    """The notes of an image; a segment that is too large or cannot be read gives none."""
+    for _, data, align in _segments(memory, image):
+        yield from decode_notes(data, align)
 
 
 def read_build_id(memory: Memory, image: Image) -> str | None:
     """The GNU build-id in hexadecimal digits; None when there is none or it cannot be read."""
-    for note in image_notes(memory, image):
-        if note.owner == b"GNU" and note.type == NT_GNU_BUILD_ID:
-            return note.data.hex()
+    return next((n.data.hex() for n in image_notes(memory, image) if _is_build_id(n)), None)
+
+
+def find_build_id(memory: Memory, image: Image) -> tuple[int, bytes] | None:
+    """(address, bytes) of the PT_NOTE segment that has the GNU build-id; None as above."""
+    for address, data, align in _segments(memory, image):
+        if any(_is_build_id(note) for note in decode_notes(data, align)):
+            return address, data
     return None
+
+
+def _is_build_id(note: Note) -> bool:
+    return note.owner == b"GNU" and note.type == NT_GNU_BUILD_ID

@@ -29,6 +29,13 @@ class LinkMap(NamedTuple):
     l_prev: int
 
 
+def read_entry(memory: Memory, address: int) -> LinkMap:
+    """The entry at `address`; raises Unreadable, also where its name cannot be read."""
+    l_addr, name, l_ld, following, previous = read_words(memory, address, 5)
+    text = read_string(memory, name, _LONGEST_NAME) if name else b""
+    return LinkMap(address, l_addr, text, l_ld, following, previous)
+
+
 @dataclass(frozen=True)
 class Namespace:
     """One r_debug and its chain; `damage` says what could not be read, in sentences."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def shown(text: str) -> str:
     r"""`text` with surrogate-escaped bytes as \xNN: a string that every encoder takes."""
+    if text.isascii():
+        return text
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a surrogate that stands for no byte

@@ -8,6 +8,7 @@ is seen with a stack pointer above it, or when a later call is not above it on t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import gdb
 
@@ -31,6 +32,8 @@ from gdbext.stops.recorder.log import Log
 from gdbext.stops.recorder.modules import ModuleBook, Record
 from gdbext.stops.recorder.stays import Stays
 
+_CHANGING = frozenset({*OPENS, DLCLOSE})
+
 
 @dataclass
 class Call:
@@ -43,6 +46,8 @@ class Call:
     kept: bool  # it is in the log
     back: int  # the return address
     out: int = 0  # where pthread_create is to put the new thread's id
+    loaded: tuple[str, ...] = ()
+    unloaded: tuple[str, ...] = ()
 
 
 @dataclass
@@ -65,28 +70,37 @@ class Traced:
         self.memory: Memory = GdbMemory(self.inferior)
         self.frames = Backtraces(self.arch, self.book)
 
-    def refresh(self, log: Log, closed: int | None = None, whole: bool = False) -> None:
+    def refresh(
+        self,
+        log: Log,
+        opened: int | None = None,
+        closed: int | None = None,
+        whole: bool = False,
+    ) -> None:
         """Look for libraries that came or went, and say so in the calls that they belong to.
 
-        `whole`: in every namespace, whatever the base one's number of entries says."""
-        came, went = self.book.walk() if whole else self.book.refresh(self.memory, closed)
-        loads.unloads += [
-            loads.Unload(self.pid, gone.path, gone.start, gone.end, gone.build_id) for gone in went
-        ]
+        `opened` is the handle that dlopen gave, `closed` the one that dlclose was given; `whole`:
+        in every namespace, whatever the base one's number of entries says."""
+        came, went = self.book.walk() if whole else self.book.refresh(self.memory, opened, closed)
+        for gone in went:
+            loads.unloads.append(
+                loads.Unload(self.pid, gone.path, gone.start, gone.end, gone.build_id)
+            )
         if came or went:
-            self._attribute(log, tuple(r.path for r in came), tuple(r.path for r in went))
+            self._attribute(log, tuple([r.path for r in came]), tuple([r.path for r in went]))
 
     def _attribute(self, log: Log, came: tuple[str, ...], went: tuple[str, ...]) -> None:
         """The innermost open or close that runs did it; of several threads it may be any, and
         what each one brought in is known when it returns."""
-        changing = [
-            [c for c in calls if c.event.kind in (*OPENS, DLCLOSE)] for calls in self.calls.values()
-        ]
-        changing = [calls for calls in changing if calls]
+        changing: list[Call] = []
+        for calls in self.calls.values():
+            innermost = next((c for c in reversed(calls) if c.event.kind in _CHANGING), None)
+            if innermost is not None:
+                changing.append(innermost)
         if len(changing) == 1:
-            _add(log, changing[0][-1], came, went)
+            _add(log, changing[0], came, went)
             return
-        closing = [calls[-1] for calls in changing if calls[-1].event.kind == DLCLOSE]
+        closing = [call for call in changing if call.event.kind == DLCLOSE]
         if went and closing:
             _add(log, closing[-1], (), went)
         if changing:
@@ -122,22 +136,27 @@ class Traced:
         """The calls of a thread that still run, its stack pointer being `sp`."""
         calls = self.calls.setdefault(lwp, [])
         while calls and calls[-1].sp <= sp:
-            self._leave(log, calls)
+            self.leave(log, calls)
         pop = 0 if self.arch.link_register else 8  # x86-64's `ret` takes the address off
         while calls and is_below(self.arch, calls[-1].sp + pop, calls[-1].back) is False:
-            self._leave(log, calls)
+            self.leave(log, calls)
         return calls
 
-    def _leave(self, log: Log, calls: list[Call]) -> None:
+    def leave(self, log: Log, calls: list[Call]) -> None:
         """A constructor's return is not watched: that the next one runs shows that it is over."""
         call = calls.pop()
         passed = call.event.kind in (CONSTRUCTOR, DESTRUCTOR)
         self.end(log, call, PASSED if passed else UNWOUND)
 
-    def end(self, log: Log, call: Call, how: str) -> None:
-        """A call is over."""
-        duration = max(log.now() - call.began, 0.0)
-        call.event = call.event._replace(ended=how, duration=duration)
+    def end(self, log: Log, call: Call, how: str, **found: Any) -> None:  # noqa: ANN401
+        """A call is over; `found` are the fields of its event that are known since."""
+        call.event = call.event._replace(
+            ended=how,
+            duration=max(log.now() - call.began, 0.0),
+            loaded=call.loaded,
+            unloaded=call.unloaded,
+            **found,
+        )
         if call.kept:
             log.put(call.event)
 
@@ -151,6 +170,6 @@ class Traced:
 
 
 def _add(log: Log, call: Call, came: tuple[str, ...], went: tuple[str, ...]) -> None:
-    event = call.event
-    call.event = event._replace(loaded=event.loaded + came, unloaded=event.unloaded + went)
+    call.loaded += came
+    call.unloaded += went
     call.kept = call.kept or any(map(log.wanted, (*came, *went)))

@@ -29,10 +29,12 @@ _FURTHEST = 200  # frames that are walked to see whether a call is still running
 
 
 class _Walk(NamedTuple):
-    """Frames seen before: (pc, key of its module) and (offset from SP, return address) of each."""
+    """Frames seen before: `modules` are those that hold them (None: a frame lies in none),
+    `words` (offset from SP, return address) of each frame above the first."""
 
-    frames: tuple[tuple[int, tuple[str, str | None, int] | None], ...]
-    slots: tuple[tuple[int, int], ...]
+    frames: tuple[Spot, ...]
+    modules: tuple[Record | None, ...]
+    words: tuple[tuple[int, bytes], ...]
 
 
 class Backtraces:
@@ -51,27 +53,31 @@ class Backtraces:
         """
         walk = self._walks.get((back, sp))
         if walk is not None and self._holds(memory, walk, sp):
-            return tuple(self.spot(pc) for pc, _ in walk.frames)
+            return walk.frames
         found = self._unwind(back)
-        self._remember(memory, back, sp, found)
-        return tuple(self.spot(pc) for pc, _ in found)
+        frames = tuple([self.spot(pc) for pc, _ in found])
+        self._remember(memory, back, sp, found, frames)
+        return frames
 
     def _holds(self, memory: Memory, walk: _Walk, sp: int) -> bool:
-        if any(self._key(pc) != key for pc, key in walk.frames):
+        if not all(self._is_there(record) for record in walk.modules):
             return False  # other code lies there now
-        if not walk.slots:
+        if not walk.words:
             return True
         try:
-            words = memory.read(sp, walk.slots[-1][0] + 8)
+            stack = memory.read(sp, walk.words[-1][0] + 8)
         except Unreadable:
             return False
-        return all(
-            struct.unpack_from("<Q", words, offset)[0] == value for offset, value in walk.slots
-        )
+        return all(stack[offset : offset + 8] == word for offset, word in walk.words)
 
-    def _key(self, pc: int) -> tuple[str, str | None, int] | None:
-        record = self._book.owner(pc - 1)
-        return record.key if record else None
+    def _is_there(self, record: Record | None) -> bool:
+        """Whether a module is still loaded, or the same file lies at the same place again."""
+        if record is None:
+            return False
+        if self._book.live.get(record.map.address) is record:
+            return True
+        other = self._book.owner(record.start)
+        return other is not None and other.key == record.key
 
     def _unwind(self, back: int) -> list[tuple[int, int]]:
         """(pc, stack pointer) of the frames above the newest one."""
@@ -89,9 +95,16 @@ class Backtraces:
             return [(back, 0)]  # GDB has no unwind information (yet): the caller is known anyway
         return found
 
-    def _remember(self, memory: Memory, back: int, sp: int, found: list[tuple[int, int]]) -> None:
+    def _remember(
+        self,
+        memory: Memory,
+        back: int,
+        sp: int,
+        found: list[tuple[int, int]],
+        frames: tuple[Spot, ...],
+    ) -> None:
         """Where each return address stands: between the stack pointers of two frames."""
-        slots: list[tuple[int, int]] = []
+        slots: list[tuple[int, bytes]] = []
         for (_, low), (pc, high) in zip(found, found[1:]):
             if not sp <= low < high <= sp + _DEEPEST:
                 return
@@ -104,11 +117,12 @@ class Backtraces:
             places = [i for i, w in enumerate(words) if self._arch.code_address(w) == pc]
             if not places:
                 return
-            slots.append((low - sp + 8 * places[-1], words[places[-1]]))
+            word = struct.pack("<Q", words[places[-1]])
+            slots.append((low - sp + 8 * places[-1], word))
         if len(self._walks) >= _MOST_WALKS:
             self._walks.clear()
-        frames = tuple((pc, self._key(pc)) for pc, _ in found)
-        self._walks[back, sp] = _Walk(frames, tuple(slots))
+        modules = {id(r): r for r in [self._book.owner(pc - 1) for pc, _ in found]}
+        self._walks[back, sp] = _Walk(frames, tuple(modules.values()), tuple(slots))
 
     def spot(self, pc: int, exact: bool = False) -> Spot:
         """A place in code with its names; each place of a file is looked up once."""

@@ -1,43 +1,36 @@
-"""The event recorder behind plug-trace: what is done at each of its breakpoints."""
+"""The event recorder behind plug-trace: what is done at each of its breakpoints.
+
+It runs twice for each call that is recorded, while the program waits: an event is made once when
+the call begins and once when it ends, and what can be known without asking GDB is not asked for.
+"""
 
 from __future__ import annotations
 
-import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gdb
 
 from gdbext.elf.arch import ARCHES
-from gdbext.elf.core import decode_path
 from gdbext.elf.problem import Unreadable
-from gdbext.elf.reader import read_string, read_words
+from gdbext.elf.reader import read_word
 from gdbext.findings.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE, classify
-from gdbext.findings.events import (
-    DLCLOSE,
-    DLOPEN,
-    DLSYM,
-    OPENS,
-    PASSED,
-    RETURNED,
-    THREAD,
-    Event,
-    Spot,
-)
-from gdbext.findings.opens import find_requests
+from gdbext.findings.events import DLCLOSE, DLSYM, OPENS, RETURNED, THREAD, Event
+from gdbext.linker.dlresults import ARGUMENTS, signalled
 from gdbext.stops.recorder.arguments import (
-    ARGUMENTS,
-    COUNTS,
     KINDS,
     LIBC_OWN,
     NO_TEXT,
     RESULTS,
+    arguments,
     created,
     register_of,
-    with_arguments,
 )
 from gdbext.stops.recorder.calls import Call, Traced
+from gdbext.stops.recorder.libc import libc_failed
 from gdbext.stops.recorder.log import Log
 from gdbext.stops.recorder.sites import Site
+
+_ZERO_FAILS = frozenset({*OPENS, DLSYM})  # the others return 0 when all went well
 
 
 class Options(NamedTuple):
@@ -81,207 +74,141 @@ class Recorder:
         """A function that is recorded begins."""
         began = self.log.now()
         process, kind = self.process(), KINDS[site.name]
-        thread = gdb.selected_thread()
         sp = register_of(process.arch.sp)
         try:
-            back = self._return_address(process, sp)
+            back = _return_address(process, sp)
         except Unreadable as problem:
             self.note(str(problem))
             return
-        lwp = thread.ptid[1]
-        calls = process.settle(self.log, lwp, sp)
+        thread = gdb.selected_thread()
+        calls = process.settle(self.log, thread.ptid[1], sp)
         if calls or process.book.owner(back - 1) is None:
             process.refresh(self.log)  # a constructor calls: its library came a moment ago
-        event = Event(
-            id=self.log.number(),
-            parent=calls[-1].event.id if calls else None,
-            kind=kind,
-            pid=process.pid,
-            thread=thread.num,
-            lwp=lwp,
-            time=began,
-            frames=process.frames.take(process.memory, back, sp),
-            threads=(process.thread_count(), None),
-            by_libc=site.name in LIBC_OWN,
+        frames = process.frames.take(process.memory, back, sp)
+        out, fields = arguments(process, kind)
+        event = self._head(process, thread, kind, calls, began)._replace(
+            caller=frames[0], frames=frames, by_libc=site.name in LIBC_OWN, **fields
         )
-        event = event._replace(caller=event.frames[0])
-        registers = ARGUMENTS[process.arch.name][: COUNTS[kind]]
-        words = [register_of(name) for name in registers]
-        event = with_arguments(process, event, words)
-        wanted = self.log.wanted
-        kept = any(wanted(text) for text in (event.module, event.path) if text is not None)
-        if event.function is not None and event.function.module is not None:
-            kept = kept or wanted(event.function.module)
-        calls.append(Call(event, site.entry, sp, began, kept or wanted(""), back, words[0]))
-        if calls[-1].kept:
-            self.log.put(event)
-
-    def returned(self, site: Site) -> None:
-        """Such a function is about to return."""
-        process = self.process()
-        thread = gdb.selected_thread()
-        sp = register_of(process.arch.sp)
-        calls = process.calls.get(thread.ptid[1], [])
-        mine = next((i for i, c in enumerate(calls) if (c.sp, c.site) == (sp, site.entry)), None)
-        if mine is None:
-            return  # it began before the trace did
-        while len(calls) > mine + 1:
-            process._leave(self.log, calls)
-        call = calls[-1]
-        result = register_of(RESULTS[process.arch.name])
-        self._finish(process, call, result)
-        calls.pop()
-        process.end(self.log, call, RETURNED)
-
-    def _finish(self, process: Traced, call: Call, result: int) -> None:
-        kind = call.event.kind
-        failed = not result if kind in (*OPENS, DLSYM) else bool(result & 0xFFFFFFFF)
-        call.event = call.event._replace(result=result, failed=failed)
-        if kind in OPENS:
-            process.refresh(self.log)
-            record = process.record(result)
-            if record is None and result:  # dlmopen's is in another namespace
-                process.refresh(self.log, whole=True)
-                record = process.record(result)
-            if record is not None:
-                mode = process.modes.get(result, 0) | (call.event.mode or 0)
-                process.modes[result] = mode
-                call.event = call.event._replace(handle=result, module=record.path)
-                call.kept = call.kept or self.log.wanted(record.path)
-                process.claim(self.log, call, record)
-        elif kind == DLCLOSE:
-            self._closed(process, call)
-        elif kind == THREAD:
-            call.event = call.event._replace(handle=created(process, call))
-        if not failed:
-            call.event = call.event._replace(error=None, error_class=None)
-        elif call.event.error is None and kind != THREAD:
-            reason = None if self.watches_failures else NO_TEXT
-            call.event = call.event._replace(error_reason=reason)
-        before = call.event.threads[0]
-        call.event = call.event._replace(threads=(before, process.thread_count()))
-
-    def _closed(self, process: Traced, call: Call) -> None:
-        handle = call.event.handle or 0
-        process.refresh(self.log, handle)
-        if process.record(handle) is None:
-            process.modes.pop(handle, None)
-        elif not call.event.failed:
-            modes, generation = process.modes.get(handle, 0), process.book.generation
-            stays = process.stays.why(process.memory, handle, modes, generation)
-            call.event = call.event._replace(stays=stays)
+        function = event.function.module if event.function is not None else None
+        texts = ("", event.module, event.path, function)
+        kept = any(self.log.wanted(text) for text in texts if text is not None)
+        self._begin(calls, Call(event, site.entry, sp, began, kept, back, out))
 
     def called(self, kind: str, address: int, path: str) -> None:
         """A constructor or destructor begins."""
         began = self.log.now()
         process = self.process()
-        thread = gdb.selected_thread()
         sp = register_of(process.arch.sp)
-        lwp = thread.ptid[1]
-        calls = process.settle(self.log, lwp, sp)
+        thread = gdb.selected_thread()
+        calls = process.settle(self.log, thread.ptid[1], sp)
         try:
-            back = self._return_address(process, sp)
+            back = _return_address(process, sp)
         except Unreadable:
             back = 0
-        event = Event(
+        event = self._head(process, thread, kind, calls, began)._replace(
+            module=path, function=process.frames.spot(address, exact=True)
+        )
+        self._begin(calls, Call(event, address, sp, began, self.log.wanted(path), back))
+
+    def _head(
+        self,
+        process: Traced,
+        thread: gdb.InferiorThread,
+        kind: str,
+        calls: list[Call],
+        began: float,
+    ) -> Event:
+        return Event(
             id=self.log.number(),
             parent=calls[-1].event.id if calls else None,
             kind=kind,
             pid=process.pid,
             thread=thread.num,
-            lwp=lwp,
+            lwp=thread.ptid[1],
             time=began,
-            module=path,
-            function=process.frames.spot(address, exact=True),
             threads=(process.thread_count(), None),
         )
-        calls.append(Call(event, address, sp, began, self.log.wanted(path), back))
-        if calls[-1].kept:
-            self.log.put(event)
+
+    def _begin(self, calls: list[Call], call: Call) -> None:
+        calls.append(call)
+        if call.kept:
+            self.log.put(call.event)
+
+    def returned(self, site: Site) -> None:
+        """Such a function is about to return."""
+        process = self.process()
+        sp = register_of(process.arch.sp)
+        calls = process.calls.get(gdb.selected_thread().ptid[1], [])
+        mine = next((i for i, c in enumerate(calls) if (c.sp, c.site) == (sp, site.entry)), None)
+        if mine is None:
+            return  # it began before the trace did
+        while len(calls) > mine + 1:
+            process.leave(self.log, calls)
+        call = calls[-1]
+        found = self._found(process, call, register_of(RESULTS[process.arch.machine]))
+        calls.pop()
+        process.end(self.log, call, RETURNED, **found)
+
+    def _found(self, process: Traced, call: Call, result: int) -> dict[str, Any]:
+        """The fields of a call's event that its return tells."""
+        event = call.event
+        kind = event.kind
+        failed = not result if kind in _ZERO_FAILS else bool(result & 0xFFFFFFFF)
+        found: dict[str, Any] = {"result": result, "failed": failed}
+        if kind in OPENS:
+            self._opened(process, call, result, found)
+        elif kind == DLCLOSE:
+            self._closed(process, call, failed, found)
+        elif kind == THREAD and not failed:
+            found["handle"] = created(process, call)
+        if not failed:
+            found |= {"error": None, "error_class": None}
+        elif event.error is None and kind != THREAD:
+            found["error_reason"] = None if self.watches_failures else NO_TEXT
+        found["threads"] = (event.threads[0], process.thread_count())
+        return found
+
+    def _opened(self, process: Traced, call: Call, result: int, found: dict[str, Any]) -> None:
+        process.refresh(self.log, opened=result)
+        record = process.record(result)
+        if record is None and result:  # dlmopen's is in another namespace
+            process.refresh(self.log, whole=True)
+            record = process.record(result)
+        if record is not None:
+            process.modes[result] = process.modes.get(result, 0) | (call.event.mode or 0)
+            found |= {"handle": result, "module": record.path}
+            call.kept = call.kept or self.log.wanted(record.path)
+            process.claim(self.log, call, record)
+
+    def _closed(self, process: Traced, call: Call, failed: bool, found: dict[str, Any]) -> None:
+        handle = call.event.handle or 0
+        process.refresh(self.log, closed=handle)
+        if process.record(handle) is None:
+            process.modes.pop(handle, None)
+        elif not failed:
+            modes, generation = process.modes.get(handle, 0), process.book.generation
+            found["stays"] = process.stays.why(process.memory, handle, modes, generation)
 
     def failed(self, name: str) -> None:
         """ld.so raises a failure; it passes through here again at each level that catches it."""
         process = self.process()
-        thread = gdb.selected_thread()
-        words = [register_of(each) for each in ARGUMENTS[process.arch.name]]
-        errcode = words[0] & 0xFFFFFFFF
-        try:
-            if name == "_dl_signal_exception":  # {objname, errstring} (include/dl-exception)
-                where, text = read_words(process.memory, words[1], 2)
-            else:  # (errcode, objname, occasion, errstring): elf/dl-catch.c
-                where, text = words[1], words[3]
-            message = decode_path(read_string(process.memory, text)) if text else ""
-            objname = decode_path(read_string(process.memory, where)) if where else ""
-        except Unreadable as problem:
-            self.note(str(problem))
+        values = [register_of(each) for each in ARGUMENTS[process.arch.machine]]
+        signal = signalled(process.memory, name, values)
+        if signal is None:
+            self.note(f"what {name} was called with could not be read")
             return
-        full = f"{objname}: {message}" if objname else message
-        calls = process.settle(self.log, thread.ptid[1], register_of(process.arch.sp))
+        code, about, message = signal
+        text = f"{about}: {message}" if about else message
+        kind = classify(message, code)
+        lwp = gdb.selected_thread().ptid[1]
+        calls = process.settle(self.log, lwp, register_of(process.arch.sp))
         if calls and calls[-1].event.kind != THREAD:
-            event = calls[-1].event
-            calls[-1].event = event._replace(error=full, error_class=classify(message, errcode))
-        elif classify(message, errcode) not in (UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE):
-            self._libc_failed(process, objname, full, classify(message, errcode))
-
-    def _libc_failed(self, process: Traced, path: str, text: str, kind: str) -> None:
-        """Libc's own dlopen failed: no public function was called, and nothing was loaded."""
-        last = next(reversed(self.log.events.values()), None)
-        if last is not None and (last.error, last.by_libc) == (text, True):
-            return  # the next level of catching
-        event = self.libc_event(process, DLOPEN, path)
-        if event is not None and self.log.wanted(path):
-            self.log.put(event._replace(failed=True, result=0, error=text, error_class=kind))
-
-    def libc_event(self, process: Traced, kind: str, path: str | None) -> Event | None:
-        """An event of libc's own doing, at this moment; None while the program starts."""
-        thread: gdb.InferiorThread | None = gdb.selected_thread()
-        if thread is None:
-            return None
-        frame: gdb.Frame | None = gdb.newest_frame()
-        places: list[Spot] = []
-        try:
-            while frame is not None and len(places) < 64:
-                places.append(process.frames.spot(int(frame.pc())))
-                frame = frame.older()
-        except gdb.error:
-            pass  # what was unwound so far has to do
-        outside = [s for s in places if not _is_linker(s.module)]
-        if not outside or outside[0].module is None:
-            return None  # ld.so starts the program; nobody has called it
-        stack = register_of(process.arch.sp)
-        request = None
-        if path is not None:
-            requests = find_requests(process.memory, stack, None)
-            wanted = (r for r in requests if os.path.basename(r.file) == os.path.basename(path))
-            request = next(wanted, None)
-        return Event(
-            id=self.log.number(),
-            path=request.file if request else path,
-            mode=request.mode if request else None,
-            parent=None,
-            kind=kind,
-            pid=process.pid,
-            thread=thread.num,
-            lwp=thread.ptid[1],
-            time=self.log.now(),
-            caller=next((s for s in outside if not _is_libc(s.module)), outside[-1]),
-            frames=tuple(outside[:12]),
-            threads=(process.thread_count(), None),
-            ended=PASSED,
-            by_libc=True,
-        )
-
-    @staticmethod
-    def _return_address(process: Traced, sp: int) -> int:
-        link = process.arch.link_register
-        value = register_of(link) if link else read_words(process.memory, sp, 1)[0]
-        return process.arch.code_address(value)
+            calls[-1].event = calls[-1].event._replace(error=text, error_class=kind)
+        elif kind not in (UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE):
+            libc_failed(self, process, about, text, kind)
 
 
-def _is_linker(path: str | None) -> bool:
-    name = (path or "").rpartition("/")[2]
-    return name.startswith(("ld-", "ld.so"))
-
-
-def _is_libc(path: str | None) -> bool:
-    return (path or "").rpartition("/")[2].startswith(("libc.", "libc-", "libdl"))
+def _return_address(process: Traced, sp: int) -> int:
+    link = process.arch.link_register
+    value = register_of(link) if link else read_word(process.memory, sp)
+    return process.arch.code_address(value)

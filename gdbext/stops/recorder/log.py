@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TextIO
 
 from gdbext.elf.problem import Problem
 from gdbext.findings.events import Event, Spot
 from gdbext.findings.lifetimes import Count, add
+from gdbext.findings.opens import flag_names
 from gdbext.render.printable import shown
 
 
@@ -33,6 +35,10 @@ class Log:
     def now(self) -> float:
         """Seconds since the trace began."""
         return time.monotonic() - self.began
+
+    def last(self) -> Event | None:
+        """The event that is kept and began last."""
+        return next(reversed(self.events.values()), None)
 
     def number(self) -> int:
         """The id of a new event."""
@@ -131,8 +137,9 @@ def event_document(event: Event) -> dict[str, Any]:
     }
 
 
-def spot_document(spot: Spot | None) -> dict[str, Any] | None:
-    """A place in code as JSON has it; `offset` is a file address."""
+@lru_cache(maxsize=4096)
+def spot_document(spot: Spot | None) -> Mapping[str, Any] | None:
+    """A place in code as JSON has it; `offset` is a file address. Many events share it."""
     if spot is None:
         return None
     return {
@@ -148,8 +155,6 @@ def spot_document(spot: Spot | None) -> dict[str, Any] | None:
 
 
 def _flags(mode: int | None) -> list[str] | None:
-    from gdbext.findings.opens import flag_names
-
     return None if mode is None else flag_names(mode).split(" | ")
 
 

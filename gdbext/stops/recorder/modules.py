@@ -15,19 +15,19 @@ from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
 from gdbext.elf.image import Image, read_image
-from gdbext.elf.notes import read_build_id
+from gdbext.elf.notes import find_build_id, read_build_id
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import Memory, read_string, read_word, read_words
+from gdbext.elf.reader import Memory, read_word, read_words
 from gdbext.elf.symbols import read_dynamic_symbols
 from gdbext.inferior import Inferior
 from gdbext.linker.images import linker_image, main_image
-from gdbext.linker.linkmaps import LinkMap, read_namespaces
+from gdbext.linker.linkmaps import LinkMap, read_entry, read_namespaces
 from gdbext.linker.modules import Module
 from gdbext.linker.regions import region_finder
 from gdbext.linker.rendezvous import find_r_debug
 
 _MOST_NEW = 10_000
-_MOST_IMAGES = 4096
+_MOST_SEEN = 4096
 
 
 class Record(NamedTuple):
@@ -46,6 +46,14 @@ class Record(NamedTuple):
     def key(self) -> tuple[str, str | None, int]:
         """What stays the same when the same file comes to the same place again."""
         return self.path, self.build_id, self.bias
+
+
+class _Seen(NamedTuple):
+    """A module of an earlier visit: it is here again if its notes with the build-id are."""
+
+    record: Record
+    address: int
+    notes: bytes
 
 
 def linker_record(inferior: Inferior) -> Record | None:
@@ -68,7 +76,7 @@ class ModuleBook:
         self._order: list[int] = []  # those of the base namespace
         self._others = False  # there is a second namespace: always walk
         self._counter: int | None = None  # the address of _ns_nloaded
-        self._images: dict[tuple[bytes | None, int, int], Record] = {}
+        self._seen: dict[tuple[bytes | None, int, int], _Seen] = {}
         self._starts: list[int] = []
         self._sorted: list[Record] = []
         self.generation = 0
@@ -81,35 +89,38 @@ class ModuleBook:
         return self._sorted[place]
 
     def refresh(
-        self, memory: Memory, closed: int | None = None
+        self, memory: Memory, opened: int | None = None, closed: int | None = None
     ) -> tuple[Sequence[Record], Sequence[Record]]:
-        """(came, went) since the last look; `closed` is the link_map that dlclose was given."""
+        """(came, went) since the last look; `opened` is the link_map that dlopen gave, `closed`
+        the one that dlclose was given."""
         if self._others or self._counter is None:
             return self.walk()
         try:
-            count = read_word(memory, self._counter) & 0xFFFFFFFF
+            more = (read_word(memory, self._counter) & 0xFFFFFFFF) - len(self._order)
             if closed is None or closed not in self.live:
-                fresh = self._tail(memory) if count > len(self._order) else []
-                if count == len(self._order) + len(fresh):
+                fresh = self._tail(memory, opened if more == 1 else None) if more > 0 else []
+                if more == len(fresh):
                     return self._change(memory, fresh, []), []
-            elif count == len(self._order):
+            elif more == 0:
                 return [], []
-            elif count == len(self._order) - 1 and self._is_out(memory, closed):
+            elif more == -1 and self._is_out(memory, closed):
                 gone = self.live[closed]
                 return self._change(memory, [], [closed]), [gone]
         except Unreadable:
             pass  # the chain is not what it was: look at all of it
         return self.walk()
 
-    def _tail(self, memory: Memory) -> list[LinkMap]:
-        """The entries behind the last known one."""
+    def _tail(self, memory: Memory, guess: int | None) -> list[LinkMap]:
+        """The entries behind the last known one; `guess` is perhaps the only one."""
+        if guess and guess not in self.live:
+            entry = read_entry(memory, guess)
+            if entry.l_prev == self._order[-1] and not entry.l_next:
+                return [entry]
         found: list[LinkMap] = []
         address = read_words(memory, self._order[-1], 5)[3]
         while address and address not in self.live and len(found) < _MOST_NEW:
-            l_addr, name, l_ld, following, previous = read_words(memory, address, 5)
-            text = read_string(memory, name) if name else b""
-            found.append(LinkMap(address, l_addr, text, l_ld, following, previous))
-            address = following
+            found.append(read_entry(memory, address))
+            address = found[-1].l_next
         return found
 
     def _is_out(self, memory: Memory, address: int) -> bool:
@@ -188,11 +199,9 @@ class ModuleBook:
     ) -> Record:
         """Its record; the one of an earlier visit if the build-id there is still the same."""
         key = (link_map.l_name, link_map.l_addr, link_map.l_ld)
-        known = self._images.get(key)
-        if known is not None and known.image is not None:
-            build_id = read_build_id(memory, known.image)
-            if build_id is not None and build_id == known.build_id:
-                return known._replace(map=link_map, namespace=namespace)
+        seen = self._seen.get(key)
+        if seen is not None and memory.read(seen.address, len(seen.notes)) == seen.notes:
+            return seen.record._replace(map=link_map, namespace=namespace)
         image, path = self._image(memory, inferior, link_map)
         record = Record(
             link_map,
@@ -204,8 +213,11 @@ class ModuleBook:
             read_build_id(memory, image) if image else None,
             image,
         )
-        if len(self._images) < _MOST_IMAGES:
-            self._images[key] = record
+        place = find_build_id(memory, image) if image else None
+        if place is not None:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[key] = _Seen(record, *place)
         return record
 
     def _image(
