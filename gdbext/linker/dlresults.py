@@ -21,9 +21,9 @@ from gdbext.linker.modules import Linker, Module
 from gdbext.linker.process import Process
 from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread
-from gdbext.linker.tlsmodules import STATIC, TlsModule, read_tls_modules
+from gdbext.linker.tlsmodules import STATIC, read_tls_modules
 
-_VARIABLE = b"__libc_dlerror_result"
+RESULT_VARIABLE = b"__libc_dlerror_result"
 _NONE = (0, (1 << 64) - 1)  # no result, and dl_action_result_malloc_failed
 _RESULT = struct.Struct("<iBB2xQQ")  # errcode, errstring_source, returned, objname, errstring
 _OLD_RESULT = struct.Struct("<iiB7xQQ")  # errcode, returned, malloced, objname, errstring
@@ -59,9 +59,9 @@ def read_dl_results(
     memory = process.memory
     if linker.layout is None:
         return list(_of_musl(memory, arch, threads)), None
-    blocks = list(_result_blocks(memory, arch, linker, tables))
-    if blocks:
-        found = [_at(memory, thread, block, value) for thread in threads for block, value in blocks]
+    offsets = list(result_offsets(memory, arch, linker, tables))
+    if offsets:
+        found = [_at(memory, thread, offset) for thread in threads for offset in offsets]
         return [each for each in found if each is not None], None
     libdl = [m for m in linker.modules if m.soname == "libdl.so.2"]
     if libdl:
@@ -69,28 +69,36 @@ def read_dl_results(
     return [], "this C library's record of failures (__libc_dlerror_result) was not found"
 
 
-def _result_blocks(
-    memory: Memory, arch: Arch, linker: Linker, tables: TableSet
-) -> Iterator[tuple[TlsModule, int]]:
-    """The TLS block of each libc.so.6 and the place of its variable therein."""
+def read_held(
+    memory: Memory, arch: Arch, thread: Thread, offsets: Sequence[int]
+) -> DlResult | None:
+    """The failure that one thread holds; `offsets` as from result_offsets, none in musl."""
+    if not offsets:
+        return next(_of_musl(memory, arch, (thread,)), None)
+    found = (_at(memory, thread, offset) for offset in offsets)
+    return next((each for each in found if each is not None), None)
+
+
+def result_offsets(memory: Memory, arch: Arch, linker: Linker, tables: TableSet) -> Iterator[int]:
+    """Where the variable of each libc.so.6 is, in bytes from the thread pointer."""
     for block in read_tls_modules(memory, arch, linker):
         own = tables.of(block.module) if block.module.soname == "libc.so.6" else None
         if own is None or block.storage != STATIC or block.offset is None:
             continue
         try:
-            for index in own.symbols.indices_by_name.get(_VARIABLE, ()):
+            for index in own.symbols.indices_by_name.get(RESULT_VARIABLE, ()):
                 entry = own.symbols.entry(index)
                 if entry.type == STT_TLS and entry.shndx:
-                    yield block, entry.value
+                    yield block.offset + entry.value
         except Problem:
             continue  # its symbols are not in this core
 
 
-def _at(memory: Memory, thread: Thread, block: TlsModule, value: int) -> DlResult | None:
-    if not thread.thread_pointer or block.offset is None:
+def _at(memory: Memory, thread: Thread, offset: int) -> DlResult | None:
+    if not thread.thread_pointer:
         return None
     try:
-        at = read_word(memory, thread.thread_pointer + block.offset + value)
+        at = read_word(memory, thread.thread_pointer + offset)
         if at in _NONE:
             return None
         code, _, returned, name, text = _RESULT.unpack(memory.read(at, _RESULT.size))

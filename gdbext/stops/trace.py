@@ -19,15 +19,20 @@ from gdbext.inferior import Inferior
 from gdbext.linker.initarrays import functions_to_call
 from gdbext.stops.recorder.arguments import LIBC_OWN
 from gdbext.stops.recorder.calls import Traced
+from gdbext.stops.recorder.failures import (
+    EVERY_FAILURE,
+    RAISED_AGAIN,
+    keeps_results,
+)
 from gdbext.stops.recorder.hits import Options, Recorder
 from gdbext.stops.recorder.libc import libc_closed, libc_opened
 from gdbext.stops.recorder.log import Log, open_stream
 from gdbext.stops.recorder.modules import Record, linker_record
 from gdbext.stops.recorder.points import Entry, Failure, Function, Point, Return
+from gdbext.stops.recorder.registers import thread_pointer
 from gdbext.stops.recorder.sites import HOLDERS, LINKERS, find_entries, find_site, holds
 
 _OPENS = frozenset({"dlopen", "dlmopen", "dlclose", *LIBC_OWN})
-_FAILURES = frozenset({"_dl_signal_error", "_dl_signal_exception"})
 _MOST_FUNCTIONS = 2000
 
 
@@ -115,28 +120,36 @@ def _arm() -> None:
     except (Problem, gdb.error):
         return  # no process yet: tried again when there is one
     live: list[Record | None] = list(process.book.live.values())
-    for record in live or [linker_record(inferior)]:
-        if record is not None and holds(record.path, HOLDERS + LINKERS):
-            _arm_library(process, record)
+    records = [r for r in live or [linker_record(inferior)] if r is not None]
+    libcs = [r for r in records if holds(r.path, HOLDERS)]
+    kept = any(keeps_results(process.memory, r) for r in libcs)
+    every = bool(libcs) and not (kept and thread_pointer(process.arch) is not None)
+    for record in records:
+        if record in libcs or holds(record.path, LINKERS):
+            _arm_library(process, record, every)
 
 
 def _refresh(process: Traced) -> None:
     process.refresh(_recorders[0].log)
 
 
-def _arm_library(process: Traced, record: Record) -> None:
+def _arm_library(process: Traced, record: Record, every: bool) -> None:
+    """`every`: failures are to be seen as they are raised, not only those of libc's own opens."""
     recorder = _recorders[0]
+    failures = EVERY_FAILURE if every else frozenset()
+    if holds(record.path, LINKERS):
+        failures |= RAISED_AGAIN
     names = _OPENS
     if recorder.options.dlsym:
         names |= {"dlsym", "dlvsym"}
     if recorder.options.threads:
         names |= {"pthread_create"}
-    for address, name in find_entries(process.memory, record, names | _FAILURES).items():
+    for address, name in find_entries(process.memory, record, names | failures).items():
         if address in _points:
             continue
-        if name in _FAILURES:
+        if name in failures:
             _points[address] = Failure(recorder, name, address)
-            recorder.watches_failures = True
+            recorder.watches_failures |= every
             continue
         site = find_site(process.memory, record, address, name)
         if not site.returns:

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import gdb
-
 from gdbext.elf.core import decode_path
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_string, read_word
 from gdbext.findings.events import DLCLOSE, DLMOPEN, DLOPEN, DLSYM, THREAD
 from gdbext.linker.dlresults import ARGUMENTS
 from gdbext.stops.recorder.calls import Call, Traced
+from gdbext.stops.recorder.registers import register_of
 
-# By e_machine (psABI x86-64 3.2.3; AAPCS64 6.8.2)
-RESULTS = {62: "rax", 183: "x0"}
-WORD = (1 << 64) - 1
 KINDS = {
     "dlopen": DLOPEN, "__libc_dlopen_mode": DLOPEN, "dlmopen": DLMOPEN, "dlclose": DLCLOSE,
     "__libc_dlclose": DLCLOSE, "dlsym": DLSYM, "dlvsym": DLSYM, "pthread_create": THREAD,
 }  # fmt: skip
 _COUNTS = {DLOPEN: 2, DLMOPEN: 3, DLCLOSE: 1, DLSYM: 2, THREAD: 3}
 LIBC_OWN = ("__libc_dlopen_mode", "__libc_dlclose")
-NO_TEXT = "ld.so's text was not seen: this linker has no function for failures to break at"
-
-
-def register_of(name: str) -> int:
-    """A register of the selected frame, unsigned; raises gdb.error.
-
-    In stop() that is the frame that was hit. A gdb.Frame would cost 0.03 ms more: GDB unwinds to
-    the caller to make one.
-    """
-    return int(gdb.parse_and_eval("$" + name)) & WORD
+NO_TEXT = "its text was not seen: this libc's record of the failure could not be read"
 
 
 def arguments(process: Traced, kind: str) -> tuple[int, dict[str, Any]]:

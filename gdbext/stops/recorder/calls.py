@@ -27,6 +27,7 @@ from gdbext.findings.events import (
 )
 from gdbext.inferior.memory import GdbMemory
 from gdbext.linker.needed import read_needed
+from gdbext.stops.recorder.failures import Held
 from gdbext.stops.recorder.frames import Backtraces, is_below
 from gdbext.stops.recorder.log import Log
 from gdbext.stops.recorder.modules import ModuleBook, Record
@@ -59,6 +60,7 @@ class Traced:
     inferior: gdb.Inferior
     book: ModuleBook = field(default_factory=ModuleBook)
     stays: Stays = field(default_factory=Stays)
+    held: Held = field(default_factory=Held)
     calls: dict[int, list[Call]] = field(default_factory=dict)  # by LWP, outermost first
     modes: dict[int, int] = field(default_factory=dict)  # all flags that a handle was opened with
 

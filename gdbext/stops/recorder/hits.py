@@ -20,14 +20,13 @@ from gdbext.stops.recorder.arguments import (
     KINDS,
     LIBC_OWN,
     NO_TEXT,
-    RESULTS,
     arguments,
     created,
-    register_of,
 )
 from gdbext.stops.recorder.calls import Call, Traced
 from gdbext.stops.recorder.libc import libc_failed
 from gdbext.stops.recorder.log import Log
+from gdbext.stops.recorder.registers import RESULTS, register_of
 from gdbext.stops.recorder.sites import Site
 
 _ZERO_FAILS = frozenset({*OPENS, DLSYM})  # the others return 0 when all went well
@@ -164,9 +163,15 @@ class Recorder:
         if not failed:
             found |= {"error": None, "error_class": None}
         elif event.error is None and kind != THREAD:
-            found["error_reason"] = None if self.watches_failures else NO_TEXT
+            found |= self._why(process)
         found["threads"] = (event.threads[0], process.thread_count())
         return found
+
+    def _why(self, process: Traced) -> dict[str, Any]:
+        held = process.held.read(process.arch, lasting=not process.book.several)
+        if held is None or held.returned:
+            return {"error_reason": None if self.watches_failures else NO_TEXT}
+        return _error(held.object, held.text, held.code)
 
     def _opened(self, process: Traced, call: Call, result: int, found: dict[str, Any]) -> None:
         process.refresh(self.log, opened=result)
@@ -198,14 +203,18 @@ class Recorder:
             self.note(f"what {name} was called with could not be read")
             return
         code, about, message = signal
-        text = f"{about}: {message}" if about else message
-        kind = classify(message, code)
+        error = _error(about, message, code)
         lwp = gdb.selected_thread().ptid[1]
         calls = process.settle(self.log, lwp, register_of(process.arch.sp))
         if calls and calls[-1].event.kind != THREAD:
-            calls[-1].event = calls[-1].event._replace(error=text, error_class=kind)
-        elif kind not in (UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE):
-            libc_failed(self, process, about, text, kind)
+            calls[-1].event = calls[-1].event._replace(**error)
+        elif error["error_class"] not in (UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE):
+            libc_failed(self, process, about, error)
+
+
+def _error(about: str, message: str, code: int) -> dict[str, Any]:
+    text = f"{about}: {message}" if about else message
+    return {"error": text, "error_class": classify(message, code)}
 
 
 def _return_address(process: Traced, sp: int) -> int:

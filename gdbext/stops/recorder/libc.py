@@ -8,14 +8,15 @@ took is not known, and a library that was loaded already is not noticed.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import gdb
 
 from gdbext.findings.events import DLCLOSE, DLOPEN, PASSED, Event, Spot
 from gdbext.findings.opens import find_requests
-from gdbext.stops.recorder.arguments import register_of
 from gdbext.stops.recorder.calls import Traced
+from gdbext.stops.recorder.registers import register_of
 
 if TYPE_CHECKING:
     from gdbext.stops.recorder.hits import Recorder
@@ -24,15 +25,14 @@ _MOST_FRAMES = 64
 _SHOWN_FRAMES = 12
 
 
-def libc_failed(recorder: Recorder, process: Traced, path: str, text: str, kind: str) -> None:
+def libc_failed(recorder: Recorder, process: Traced, path: str, error: Mapping[str, Any]) -> None:
     """Libc's own dlopen failed: no public function was called, and nothing was loaded."""
     last = recorder.log.last()
-    if last is not None and (last.error, last.by_libc) == (text, True):
+    if last is not None and (last.error, last.by_libc) == (error["error"], True):
         return  # the next level of catching
     event = _event(recorder, process, path)
     if event is not None and recorder.log.wanted(path):
-        failure = event._replace(failed=True, result=0, error=text, error_class=kind)
-        recorder.log.put(failure)
+        recorder.log.put(event._replace(failed=True, result=0, **error))
 
 
 def libc_closed(recorder: Recorder, process: Traced, path: str) -> None:

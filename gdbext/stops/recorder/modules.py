@@ -81,6 +81,11 @@ class ModuleBook:
         self._sorted: list[Record] = []
         self.generation = 0
 
+    @property
+    def several(self) -> bool:
+        """Whether there is another namespace than the base one."""
+        return self._others
+
     def owner(self, address: int) -> Record | None:
         """The live module that holds an address."""
         place = bisect_right(self._starts, address) - 1
