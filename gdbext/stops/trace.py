@@ -204,6 +204,9 @@ def _on_free_objfile(event: Any) -> None:  # noqa: ANN401
     if process is None:
         return
     gone = [r for r in process.book.live.values() if r.path == name]
+    if len(gone) > 1:  # another namespace has a copy of it
+        process.refresh(_recorders[0].log, whole=True)
+        gone = [r for r in gone if r.map.address not in process.book.live]
     for address in [a for a in _points if any(r.start <= a < r.end for r in gone)]:
         point = _points.pop(address)
         if point.is_valid():

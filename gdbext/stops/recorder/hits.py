@@ -85,13 +85,24 @@ class Recorder:
             process.refresh(self.log)  # a constructor calls: its library came a moment ago
         frames = process.frames.take(process.memory, back, sp)
         out, fields = arguments(process, kind)
-        event = self._head(process, thread, kind, calls, began)._replace(
-            caller=frames[0], frames=frames, by_libc=site.name in LIBC_OWN, **fields
+        event = self._event(
+            process,
+            thread,
+            kind,
+            calls,
+            time=began,
+            caller=frames[0],
+            frames=frames,
+            by_libc=site.name in LIBC_OWN,
+            **fields,
         )
-        function = event.function.module if event.function is not None else None
-        texts = ("", event.module, event.path, function)
-        kept = any(self.log.wanted(text) for text in texts if text is not None)
+        kept = self.log.wanted("") or self._names_wanted(event)
         self._begin(calls, Call(event, site.entry, sp, began, kept, back, out))
+
+    def _names_wanted(self, event: Event) -> bool:
+        function = event.function.module if event.function is not None else None
+        texts = (event.module, event.path, function)
+        return any(self.log.wanted(text) for text in texts if text is not None)
 
     def called(self, kind: str, address: int, path: str) -> None:
         """A constructor or destructor begins."""
@@ -104,19 +115,26 @@ class Recorder:
             back = _return_address(process, sp)
         except Unreadable:
             back = 0
-        event = self._head(process, thread, kind, calls, began)._replace(
-            module=path, function=process.frames.spot(address, exact=True)
+        event = self._event(
+            process,
+            thread,
+            kind,
+            calls,
+            time=began,
+            module=path,
+            function=process.frames.spot(address, exact=True),
         )
         self._begin(calls, Call(event, address, sp, began, self.log.wanted(path), back))
 
-    def _head(
+    def _event(
         self,
         process: Traced,
         thread: gdb.InferiorThread,
         kind: str,
         calls: list[Call],
-        began: float,
+        **fields: Any,  # noqa: ANN401
     ) -> Event:
+        """An event that begins, with what all of them have."""
         return Event(
             id=self.log.number(),
             parent=calls[-1].event.id if calls else None,
@@ -124,8 +142,8 @@ class Recorder:
             pid=process.pid,
             thread=thread.num,
             lwp=thread.ptid[1],
-            time=began,
             threads=(process.thread_count(), None),
+            **fields,
         )
 
     def _begin(self, calls: list[Call], call: Call) -> None:

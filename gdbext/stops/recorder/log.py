@@ -154,7 +154,8 @@ def spot_document(spot: Spot | None) -> Mapping[str, Any] | None:
     }
 
 
-def _flags(mode: int | None) -> list[str] | None:
+@lru_cache(maxsize=256)
+def _flags(mode: int | None) -> Sequence[str] | None:
     return None if mode is None else flag_names(mode).split(" | ")
 
 
