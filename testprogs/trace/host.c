@@ -1,4 +1,5 @@
 /* What plug-trace must see: each argument is one thing to do. */
+#define _GNU_SOURCE /* dlmopen */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -57,6 +58,13 @@ static void needed(void)
     dlclose(tree);
 }
 
+static void second_libc(void)
+{
+    void *libc = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW);
+
+    dlclose(libc);
+}
+
 static void cycles(int count)
 {
     for (int i = 0; i < count; i++) {
@@ -109,6 +117,8 @@ static int run(char **argv, const char *what)
         relocation();
     else if (!strcmp(what, "needed"))
         needed();
+    else if (!strcmp(what, "namespace"))
+        second_libc();
     else if (!strcmp(what, "threads"))
         open_and_close("libthreads.so", RTLD_NOW);
     else if (!strcmp(what, "jump"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -51,18 +51,23 @@ class Log:
             return  # it was dropped while it still ran
         self.events[event.id] = event
         if self.stream is not None:
-            self.line({"event": event_document(event)})
+            self._write(_event_line(event))
         while len(self.events) > self.limit:
             first = next(iter(self.events))
             add(self.earlier, self.events.pop(first))
             self.dropped += 1
 
     def line(self, document: dict[str, Any]) -> None:
-        """One line of the stream; it is in the kernel's hands when this returns."""
+        """One line of the stream."""
+        if self.stream is not None:
+            self._write(json.dumps(document))
+
+    def _write(self, line: str) -> None:
+        """It is in the kernel's hands when this returns."""
         if self.stream is None:
             return
         try:
-            self.stream.write(json.dumps(document) + "\n")
+            self.stream.write(line + "\n")
             self.stream.flush()
         except OSError as error:
             self.problem = f"writing the trace file failed: {error.strerror}"
@@ -100,8 +105,25 @@ def open_stream(path: str) -> TextIO | None:
     return open(descriptor, "w", encoding="utf-8", errors="backslashreplace")
 
 
+def _event_line(event: Event) -> str:
+    """`{"event": …}`; the places, which are the same in many events, are encoded once."""
+    frames = ", ".join([_spot_json(spot) for spot in event.frames])
+    places = f'"caller": {_spot_json(event.caller)}, "frames": [{frames}]'
+    return f'{{"event": {json.dumps(_own_document(event))[:-1]}, {places}}}}}'
+
+
+@lru_cache(maxsize=4096)
+def _spot_json(spot: Spot | None) -> str:
+    return json.dumps(spot_document(spot))
+
+
 def event_document(event: Event) -> dict[str, Any]:
     """An event as JSON has it."""
+    frames = [spot_document(spot) for spot in event.frames]
+    return {**_own_document(event), "caller": spot_document(event.caller), "frames": frames}
+
+
+def _own_document(event: Event) -> dict[str, Any]:
     before, after = event.threads
     return {
         "id": event.id,
@@ -111,7 +133,6 @@ def event_document(event: Event) -> dict[str, Any]:
         "thread": event.thread,
         "lwp": event.lwp,
         "time": round(event.time, 6),
-        "caller": spot_document(event.caller),
         "path": _text(event.path),
         "mode": event.mode,
         "flags": _flags(event.mode),
@@ -133,13 +154,11 @@ def event_document(event: Event) -> dict[str, Any]:
         "threads_after": after,
         "started": list(event.started),
         "by_libc": event.by_libc,
-        "frames": [spot_document(spot) for spot in event.frames],
     }
 
 
-@lru_cache(maxsize=4096)
-def spot_document(spot: Spot | None) -> Mapping[str, Any] | None:
-    """A place in code as JSON has it; `offset` is a file address. Many events share it."""
+def spot_document(spot: Spot | None) -> dict[str, Any] | None:
+    """A place in code as JSON has it; `offset` is a file address."""
     if spot is None:
         return None
     return {
