@@ -29,6 +29,7 @@ class PlugReport(Command):
     schema = "report"
     arguments = (
         Argument("-document", "Write the JSON document to FILE too.", "FILE", "file"),
+        Argument("-symbols", "Load symbols for the modules that stacks go through, into GDB."),
         Argument("-talk", "A file with what GDB said so far; its warnings are reported.", "FILE",
                  "file"),
         Argument("-progress", "Say on standard error what is being read."),
@@ -42,7 +43,7 @@ class PlugReport(Command):
             if args.progress:
                 gdb.write(f"plug-report: now {stage}\n", gdb.STDERR)
 
-        return read_report(inferior, args.talk, say)
+        return read_report(inferior, args.talk, args.symbols, say)
 
     def also(self, facts: ReportFacts, args: argparse.Namespace) -> None:
         if args.document:

@@ -14,6 +14,8 @@ from gdbext.commands.links import PlugLinks
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.elf.problem import Problem
+from gdbext.inferior.symbolfiles import SymbolLoader
+from gdbext.linker.alone import read_linker_or_images
 from gdbext.stops.crash import Crash, read_crash
 
 if TYPE_CHECKING:
@@ -40,11 +42,17 @@ class ReportFacts(NamedTuple):
     warnings: list[str]
 
 
-def read_report(inferior: Inferior, talk: str | None, say: Callable[[str], None]) -> ReportFacts:
+def read_report(
+    inferior: Inferior, talk: str | None, symbols: bool, say: Callable[[str], None]
+) -> ReportFacts:
     """Read everything; `talk` is a file with what GDB said so far, `say` is told the stages.
+    With `symbols` GDB is given those of the modules that stacks go through.
 
     Raises Problem where there is nothing to report on, or no such file."""
     say("frames")
+    if symbols:
+        linker, _ = read_linker_or_images(inferior)
+        inferior.symbols = SymbolLoader(inferior, linker)
     crash = read_crash(inferior, _signal(inferior), _MOST_FRAMES)
     parts = {}
     for key, (title, kind, words) in PARTS.items():

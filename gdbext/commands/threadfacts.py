@@ -92,6 +92,7 @@ def read_thread_facts(inferior: Inferior, last_signal: Sequence[str]) -> ThreadF
         inferior.memory,
         interface.registers,
         lambda word: linker is not None and linker.owner(word) is not None,
+        inferior.unwinding,
     )
     stacks = [[_frame(look, i, f) for i, f in enumerate(s.frames)] for s in crowd.stacks]
     locks = read_loader_locks(inferior.memory, linker, inferior.tables) if linker else []

@@ -21,8 +21,14 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import BlockCache, Memory, read_string
 from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
-from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
+from gdbext.inferior.frames import (
+    Unwinding,
+    function_at,
+    read_selected_thread,
+    read_threads,
+)
 from gdbext.inferior.memory import GdbMemory
+from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
@@ -51,6 +57,8 @@ class Inferior:
         self.target = _target_kind(self.gdb)
         self.core = open_core(_core_path(self.gdb)) if self.target == "core" else None
         self.arch = _arch(self.gdb, self.core)
+        # who loads symbols into GDB; nobody, unless that was asked for
+        self.symbols: SymbolLoader | None = None
 
     def release(self) -> None:
         """Drop what was read. Without this only the garbage collector could: the tables and
@@ -194,6 +202,19 @@ class Inferior:
     @cached_property
     def _threads(self) -> Sequence[Thread]:
         return read_threads(self.gdb, self.arch)
+
+    @cached_property
+    def unwinding(self) -> Unwinding:
+        """What makes GDB's frames right."""
+        return Unwinding(
+            lambda addresses: self.symbols is not None and self.symbols.load(addresses),
+            self._has_stack,
+            self.arch.sp,
+            self.arch.link_register,
+        )
+
+    def _has_stack(self, pointer: int) -> bool:
+        return self.core is None or self.core.read(pointer, 8) is not None
 
     def map(self, linker: Linker | None) -> Map:
         """What tells what lies at an address."""

@@ -12,7 +12,7 @@ import gdb
 from gdbext.elf.arch import Arch
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE, Memory
-from gdbext.inferior.frames import _register, selected_frame
+from gdbext.inferior.frames import Unwinding, _register, older, selected_frame
 
 MOST_THREADS = 10_000
 _MOST_STACKS = 1_000
@@ -66,6 +66,7 @@ def read_crowd(
     memory: Memory,
     registers: tuple[str, ...],
     is_code: Callable[[int], bool],
+    unwinding: Unwinding | None = None,
 ) -> Crowd:
     """Every thread; the selected thread and frame stay selected. `registers` are those
     whose values are wanted.
@@ -93,7 +94,7 @@ def read_crowd(
                 place = known.get(key)
                 if place is None and len(stacks) < _MOST_STACKS:
                     place = known[key] = len(stacks)
-                    stacks.append(_unwind())
+                    stacks.append(_unwind(unwinding))
                 left_out += place is None
                 raw = raw._replace(stack=place)
             threads.append(raw)
@@ -160,7 +161,14 @@ def _key(
     return tuple(found)
 
 
-def _unwind() -> RawStack:
+def _unwind(unwinding: Unwinding | None) -> RawStack:
+    while True:
+        stack = _walk(unwinding)
+        if unwinding is None or not unwinding.load(frame.pc for frame in stack.frames):
+            return stack
+
+
+def _walk(unwinding: Unwinding | None) -> RawStack:
     found: list[RawFrame] = []
     try:
         frame: gdb.Frame | None = gdb.newest_frame()
@@ -180,7 +188,7 @@ def _unwind() -> RawStack:
             )
             # What a signal interrupted is at its very PC, as the innermost frame is.
             exact = frame.type() == gdb.SIGTRAMP_FRAME
-            frame = frame.older()
+            frame = older(frame, unwinding)
     except gdb.error:
         return RawStack(tuple(found), True)  # damaged from here on: GDB cannot unwind further
     return RawStack(tuple(found), frame is None)

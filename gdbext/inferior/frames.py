@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -69,17 +69,43 @@ def frame_level(frame: gdb.Frame) -> int:
     return level
 
 
-def read_frames(most: int) -> list[Frame]:
+def read_frames(most: int, unwinding: Unwinding | None = None) -> list[Frame]:
     """The frames of the selected thread, innermost first, at most `most`."""
-    found: list[Frame] = []
-    try:
-        frame: gdb.Frame | None = gdb.newest_frame()
-        while frame is not None and len(found) < most:
-            found.append(_frame(frame, found[-1] if found else None))
-            frame = frame.older()
-    except gdb.error:
-        pass  # the stack is damaged from here on: GDB cannot unwind further
-    return found
+    while True:
+        found: list[Frame] = []
+        try:
+            frame: gdb.Frame | None = gdb.newest_frame()
+            while frame is not None and len(found) < most:
+                found.append(_frame(frame, found[-1] if found else None))
+                frame = older(frame, unwinding)
+        except gdb.error:
+            pass  # the stack is damaged from here on: GDB cannot unwind further
+        if unwinding is None or not unwinding.load(f.pc for f in found):
+            return found
+
+
+class Unwinding(NamedTuple):
+    """What makes GDB's frames right: `load` gets symbols for code at these addresses and tells
+    whether there were any, so that the stack has to be read anew; `has_stack` tells whether the
+    memory that a frame's caller is read from is there, given the frame's SP register."""
+
+    load: Callable[[Iterable[int]], bool]
+    has_stack: Callable[[int], bool]
+    stack_register: str
+    link_register: str | None
+
+
+def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
+    """The caller's frame; None where GDB could but make it up.
+
+    GDB up to 13 reads zeros, without an error, where a core has left the stack out."""
+    caller: gdb.Frame | None = frame.older()
+    if caller is None or unwinding is None:
+        return caller
+    if unwinding.link_register is not None and frame.newer() is None:
+        return caller  # by the link register
+    pointer = _register(frame, unwinding.stack_register)
+    return caller if pointer is not None and unwinding.has_stack(pointer) else None
 
 
 def function_at(address: int) -> Definition | None:

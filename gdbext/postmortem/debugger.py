@@ -77,7 +77,7 @@ def _options(target: Target, outputs: Outputs, talk: Path) -> Iterator[str]:
 
 
 def _report_command(outputs: Outputs, talk: Path) -> str:
-    words = ["plug-report", "-progress", "-talk", quoted(talk)]
+    words = ["plug-report", "-progress", "-symbols", "-talk", quoted(talk)]
     if outputs.text is None and outputs.document is not None:
         words += ["-json", "-out", quoted(outputs.document)]
     else:

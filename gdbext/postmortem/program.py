@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gdbext.elf.core import Core, decode_path
+from gdbext.elf.core import Core
 from gdbext.elf.file import map_file
-from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import PAGE, read_string
-
-_AT_PHDR, _AT_EXECFN = 3, 31  # getauxval(3)
+from gdbext.elf.mapped import Mapped, execution_name, is_program, main_mapping
+from gdbext.elf.problem import Problem
+from gdbext.linker.storage import kept_paths
 
 
 class Program(NamedTuple):
@@ -21,64 +21,59 @@ class Program(NamedTuple):
 
 
 def find_program(core: Core, exe: str | None, sysroot: str | None) -> Program:
-    """The executable that a core is of: as given, or where the core's own notes say that it was.
+    """The executable that a core is of: as given, or where it was, or where builds are kept.
 
-    A file is taken if its first page is the one in the core.
+    A file is taken if its build-id, or else its first page, is the one in the core. One that was
+    given is taken as well where the core holds neither.
     """
+    main = main_mapping(core)
     if exe is not None:
-        data = map_file(exe)  # a missing file is the user's mistake
-        if _is_same(core, data[:PAGE]) is False:
-            return Program(exe, f"{exe} is not the program that wrote this core")
+        if is_program(core, main, map_file(exe)) is False:  # a missing file is the user's mistake
+            return Program(None, f"{exe} is not the program that wrote this core and is not used")
         return Program(exe, None)
-    named: list[str] = []
-    for path in _names(core):
-        local = (sysroot or "").rstrip("/") + path
-        named.append(local)
+    others: list[str] = []
+    unknown: list[str] = []
+    for path in dict.fromkeys(_candidates(core, main, sysroot)):
         try:
-            data = map_file(local)
+            same = is_program(core, main, map_file(path))
         except Problem:
             continue
-        if _is_same(core, data[:PAGE]) is False:
-            return Program(None, f"{local} is another build than the one that wrote this core")
-        return Program(local, None)
-    what = f"{named[0]} is not here" if named else "the core does not say which program it is of"
-    return Program(None, f"{what}; name it by --exe for symbols")
+        if same:
+            return Program(path, None)
+        (others if same is False else unknown).append(path)
+    return Program(None, _not_found(main, others, unknown, sysroot))
 
 
-def _names(core: Core) -> Iterator[str]:
-    header = _program_file(core)
-    if header is not None:
-        yield header[1]
-    try:
-        yield decode_path(read_string(_Dumped(core), core.auxv[_AT_EXECFN]))
-    except (KeyError, Unreadable):
-        return
+def _not_found(
+    main: Mapped | None, others: list[str], unknown: list[str], sysroot: str | None
+) -> str:
+    build = f" (build-id {main.build_id})" if main and main.build_id else ""
+    if unknown:
+        what = f"the core holds nothing to compare {unknown[0]} with, so it is not used"
+        return f"{what}; --exe {unknown[0]} takes it for the program"
+    if others:
+        return f"{others[0]} is another build than the one that wrote this core{build}; not used"
+    if main is None:
+        return "the core does not say which program it is of; name it by --exe for symbols"
+    where = _below(sysroot, main.path)
+    return f"{where} is not here{build}; name it by --exe for symbols"
 
 
-def _program_file(core: Core) -> tuple[int, str] | None:
-    """(address of the first byte, path) of what is mapped where the program headers are."""
-    phdr = core.auxv.get(_AT_PHDR, 0)
-    for file in core.files:
-        if file.start <= phdr < file.end:
-            return file.start - file.offset, file.path
-    return None
+def _candidates(core: Core, main: Mapped | None, sysroot: str | None) -> Iterator[str]:
+    beside = os.path.dirname(os.path.abspath(core.path))
+    name = execution_name(core)
+    names = [main.path] if main is not None and main.path.startswith("/") else []
+    names += [name] if name is not None else []
+    for path in names:
+        if path.startswith("/"):
+            yield _below(sysroot, path)
+    if main is not None and main.build_id is not None:
+        yield from kept_paths(main.build_id, sysroot, os.environ)
+    for path in names:
+        if not path.startswith("/"):
+            yield os.path.join(beside, path)
+        yield os.path.join(beside, os.path.basename(path))
 
 
-def _is_same(core: Core, page: bytes) -> bool | None:
-    """Whether a file begins as the program in the core does; None where the core left that out."""
-    header = _program_file(core)
-    dumped = core.read(header[0], len(page)) if header and page else None
-    return dumped == page if dumped is not None else None
-
-
-class _Dumped:
-    """The memory that a core holds, and nothing else."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    def read(self, address: int, size: int) -> bytes:
-        data = self._core.read(address, size)
-        if data is None:
-            raise Unreadable(address, size, "are not in the core")
-        return data
+def _below(sysroot: str | None, path: str) -> str:
+    return (sysroot or "").rstrip("/") + path

@@ -64,7 +64,7 @@ def read_crash(inferior: Inferior, signal: str | None, most: int = FRAMES + 1) -
     arch = inferior.arch
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
-    frames = read_frames(most)
+    frames = read_frames(most, inferior.unwinding)
     call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
     fault = _fault(space, signal, pc, call is not None) if signal else Fault()
     site = space.place(pc)
