@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gdbext.findings.families import Family
     from gdbext.inferior import Inferior
 
-_KINDS = {
+KINDS = {
     "copy": "the program has its own copy of the variable (COPY relocation)",
     "canonical_plt": "the function's address is the program's PLT entry, for all modules",
     "linker": "ld.so and libc share these on purpose",
@@ -78,12 +78,12 @@ class PlugConflicts(Command):
         yield f"{count(len(true), 'conflict')}" + (":" if true else "")
         yield from _groups(true)
         benign = [c for c in found if c.kind is not None]
-        for kind, meaning in _KINDS.items():
+        for kind, meaning in KINDS.items():
             same = [c for c in benign if c.kind == kind]
             if same:
                 yield f"{len(same)} benign ({kind}): {meaning}"
                 yield from _groups(same) if args.benign else ()
-        yield from _families(facts.families)
+        yield from families_text(facts.families)
         yield (
             f"{count(facts.conflicts.duplicates, 'strong symbol')} defined by more than one "
             "module; that alone is no conflict"
@@ -150,7 +150,8 @@ def _groups(conflicts: list[Conflict]) -> Iterator[str]:
             yield f"    and {len(same) - len(shown)} more (-json shows all)"
 
 
-def _families(families: list[Family]) -> Iterator[str]:
+def families_text(families: list[Family]) -> Iterator[str]:
+    """Which runtimes there are more copies of, and where each copy is."""
     from gdbext.render.fit import wrapped
     from gdbext.render.printable import printable
 

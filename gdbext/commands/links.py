@@ -89,7 +89,7 @@ class PlugLinks(Command):
             links = [link for link in facts.links if link.module.namespace == namespace.index]
             title = f"Namespace {namespace.index}: " if several else ""
             yield f"{title}{count(len(links), 'module')}, in the order of the link_map chain"
-            yield from _table(links, args.search)
+            yield from links_table(links, args.search)
         yield from _marked(facts.links)
 
 
@@ -134,7 +134,8 @@ def _document(linker: Linker, link: Link) -> dict[str, Any]:
     return document
 
 
-def _table(links: list[Link], search: bool) -> Iterator[str]:
+def links_table(links: list[Link], search: bool = False) -> Iterator[str]:
+    """One line for each module; `search` adds by which rule its file was found."""
     from gdbext.render.printable import printable
     from gdbext.render.tables import table
 

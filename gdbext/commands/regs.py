@@ -53,7 +53,7 @@ class PlugRegs(Command):
         return Registers(thread.num, frame_level(frame), explain_registers(values, space))
 
     def document(self, facts: Registers, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
-        rows = [_document(register) for register in facts.rows]
+        rows = [register_document(register) for register in facts.rows]
         return {"thread": facts.thread, "frame": facts.frame, "registers": rows}
 
     def text(self, facts: Registers, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
@@ -65,7 +65,8 @@ class PlugRegs(Command):
             yield printable(register_line(register, demangle))
 
 
-def _document(register: Register) -> dict[str, Any]:
+def register_document(register: Register) -> dict[str, Any]:
+    """A register as JSON has it: its value and what that points to."""
     from gdbext.findings.description import describe, place_document
     from gdbext.inferior.frames import demangle
 

@@ -6,15 +6,21 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gdbext import __version__
+from gdbext.commands.regs import register_document
 from gdbext.elf.notes import read_build_id
 from gdbext.findings.crash import causes_document
+from gdbext.findings.description import slot_document
+from gdbext.findings.nextsteps import NEXT_STEPS
 from gdbext.render.printable import shown
 
 if TYPE_CHECKING:
     from gdbext.commands.base import Part
     from gdbext.commands.reportfacts import ReportFacts
+    from gdbext.commands.reportfiles import Missing
+    from gdbext.findings.nearslots import NearSlot
     from gdbext.inferior.frames import Frame
     from gdbext.linker.places import Place
+    from gdbext.linker.unloaded import Unloaded
 
 
 def report_document(facts: ReportFacts) -> dict[str, Any]:
@@ -26,25 +32,67 @@ def report_document(facts: ReportFacts) -> dict[str, Any]:
         "target": facts.target,
         "program": shown(facts.program) if facts.program else None,
         **causes_document(crash.causes),
+        "next_step": NEXT_STEPS[crash.causes.cause.rule] if crash.causes.cause else None,
         "signal": crash.signal,
         "signal_meaning": crash.why,
         "fault_address": hex(crash.fault.address) if crash.fault else None,
         "fault_address_reason": shown(crash.fault_reason) if crash.fault_reason else None,
         "crash_frame": next((f for f in frames if f["module"] or f["unloaded"]), None),
         "frames": frames,
-        "registers": [
-            {"name": r.name, "value": None if r.value is None else hex(r.value)}
-            for r in crash.registers
-        ],
+        "slots_near_call": [_near_slot(near, facts) for near in facts.near],
+        "registers": [register_document(register) for register in crash.registers],
+        "notes": [shown(note) for note in facts.notes],
     }
     for key, part in facts.parts.items():
-        found = _not_ok(part) if key == "got" else part.document()
+        found = _slots(part, facts.slots) if key == "got" else part.document()
         document[key] = found
         if found is None:
             document[f"{key}_reason"] = shown(part.problem or "it is not known")
+    document["unloaded"] = [_unloaded(library) for library in facts.unloaded]
+    document["missing"] = [_missing(one) for one in facts.missing]
+    document["versions"] = facts.versions._asdict()
     document["events"] = _events()
     document["warnings"] = [shown(line) for line in facts.warnings]
     return document
+
+
+def _slots(part: Part, total: int) -> dict[str, Any] | None:
+    document = part.document()
+    return {"slots": total, "modules": document["modules"]} if document is not None else None
+
+
+def _near_slot(near: NearSlot, facts: ReportFacts) -> dict[str, Any]:
+    verdict, reason = facts.verdicts.get(near.slot.address, (None, None))
+    return {
+        "module": shown(near.module.path),
+        "how": near.how,
+        "code": hex(near.code) if near.code is not None else None,
+        "slot": slot_document(near.slot),
+        "verdict": verdict,
+        "reason": shown(reason) if reason else None,
+    }
+
+
+def _unloaded(library: Unloaded) -> dict[str, Any]:
+    return {
+        "path": shown(library.path) or None,
+        "start": hex(library.start),
+        "end": hex(library.end),
+        "build_id": library.build_id,
+        "evidence": library.evidence,
+        "probable": library.probable,
+    }
+
+
+def _missing(one: Missing) -> dict[str, Any]:
+    return {
+        "path": shown(one.path),
+        "kind": one.kind,
+        "build_id": one.build_id,
+        "state": one.state,
+        "build_id_here": one.here,
+        "remedy": shown(one.remedy),
+    }
 
 
 def _events() -> list[dict[str, Any]]:
@@ -80,18 +128,3 @@ def _frame(frame: Frame, place: Place) -> dict[str, Any]:
         "unloaded": ghost is not None,
         "probable": ghost.library.probable if ghost else False,
     }
-
-
-def _not_ok(part: Part) -> dict[str, Any] | None:
-    """plug-got's document with those slots alone that are not ok."""
-    document = part.document()
-    if document is None:
-        return None
-    kept = []
-    for module in document["modules"]:
-        slots = [slot for slot in module["slots"] if slot["verdict"] != "ok"]
-        header = module["got_header"]
-        if slots or module["problem"] or (header and header["verdict"] not in ("ok", None)):
-            kept.append({**module, "slots": slots})
-    total = sum(len(module["slots"]) for module in document["modules"])
-    return {"slots": total, "modules": kept}

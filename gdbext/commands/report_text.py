@@ -1,48 +1,119 @@
-"""The post-mortem as text: conclusions first."""
+"""The post-mortem as text: conclusions first, then what they rest on, then all the rest."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gdbext.commands.reportfacts import PARTS, ReportFacts
-from gdbext.render.fit import bold, wrapped
+from gdbext.commands.report_sections import (
+    conflict_lines,
+    missing_lines,
+    module_lines,
+    not_ok_lines,
+    thread_lines,
+    tls_lines,
+    unloaded_lines,
+    version_lines,
+    warning_lines,
+)
+from gdbext.commands.slots import hexadecimal, symbol_text, target_text
+from gdbext.elf.notes import read_build_id
+from gdbext.findings.description import module_offset
+from gdbext.findings.nextsteps import NEXT_STEPS
+from gdbext.render.fit import bold, fitted, wrapped
 from gdbext.render.printable import printable
-from gdbext.stops.report import report
+from gdbext.render.tables import table
+from gdbext.stops.report import frame_lines, head_lines, register_lines, source_of
 
 if TYPE_CHECKING:
-    from gdbext.commands.base import Part
+    from gdbext.commands.reportfacts import ReportFacts
+
+_MOST_FRAMES = 40
+_MOST_SLOTS = 16
+_WIDE = 120
 
 
 def report_lines(facts: ReportFacts, color: bool, width: int) -> Iterator[str]:
     """Everything that matters, in `width` columns where it can be."""
-    yield from report(facts.crash, color, width)
-    for key, (title, _, _) in PARTS.items():
-        part = facts.parts[key]
-        yield ""
-        yield bold(f"{title}:", color)
-        if key == "got" and part.facts is not None:
-            yield from _not_ok_text(part)
-        else:
-            yield from part.text()
-    if facts.warnings:
-        yield ""
-        yield bold("Warnings:", color)
-        for line in facts.warnings:
-            yield from wrapped("  ", printable(line), width)
+    yield from head_lines(facts.crash, color, width, _more(facts))
+    yield from source_of(facts.crash, color, width)
+    sections = (
+        ("Frames:", _frames(facts, width)),
+        ("Slots near the crash:", _near(facts, width)),
+        ("Registers:", register_lines(facts.crash.registers, width)),
+        ("Missing files:", missing_lines(facts, width)),
+        ("Slots that are not ok:", not_ok_lines(facts, width)),
+        ("Conflicts:", conflict_lines(facts, width)),
+        ("Threads:", thread_lines(facts)),
+        ("Unloaded modules:", unloaded_lines(facts, width)),
+        ("Thread-local storage:", tls_lines(facts, width)),
+        ("Modules:", module_lines(facts)),
+        ("Versions:", version_lines(facts, width)),
+        ("Warnings of GDB:", warning_lines(facts, width)),
+    )
+    for title, lines in sections:
+        first = next(lines, None)
+        if first is not None:
+            if title not in ("Frames:", "Slots near the crash:", "Registers:"):
+                yield ""
+            yield bold(title, color)
+            yield first
+            yield from lines
 
 
-def _not_ok_text(part: Part) -> Iterator[str]:
-    shown = 0
-    for judged in part.facts:
-        rows = [row for row in zip(judged.found.slots, judged.judgements) if row[1].verdict != "ok"]
-        wrong = judged.header is not None and judged.header.verdict != "ok"
-        if rows or judged.found.problem or wrong:
-            slots = replace(judged.found, slots=[slot for slot, _ in rows])
-            one = judged._replace(found=slots, judgements=[judgement for _, judgement in rows])
-            yield from part.command.text([one], part.command.parse(["-all"]))
-            shown += 1
-    if not shown:
-        total = sum(len(judged.found.slots) for judged in part.facts)
-        yield f"none of {total}"
+def _more(facts: ReportFacts) -> Iterator[tuple[str, str]]:
+    cause = facts.crash.causes.cause
+    if cause is not None:
+        yield "next", NEXT_STEPS[cause.rule]
+    for note in facts.notes:
+        yield "note", note
+    if facts.missing:
+        names = ", ".join(os.path.basename(one.path) for one in facts.missing[:3])
+        more = f" and {len(facts.missing) - 3} more" if len(facts.missing) > 3 else ""
+        yield "missing", f"{names}{more}: below is what to fetch"
+
+
+def _frames(facts: ReportFacts, width: int) -> Iterator[str]:
+    """The frames, and which build each of their modules is."""
+    frames = facts.crash.frames
+    yield from frame_lines(frames, _MOST_FRAMES, width)
+    builds: dict[str, str] = {}
+    for _, place in frames[:_MOST_FRAMES]:
+        module, ghost = place.module, place.ghost
+        if module is not None and module.image is not None:
+            found = read_build_id(module.memory, module.image)
+            builds[module.file_name] = found or "none"
+        elif ghost is not None and ghost.library.build_id is not None:
+            builds[os.path.basename(ghost.library.path)] = ghost.library.build_id
+    rows = [[name, build] for name, build in builds.items()]
+    yield from table(["module", "build-id"], rows) if rows else ()
+
+
+def _near(facts: ReportFacts, width: int) -> Iterator[str]:
+    wide = width >= _WIDE
+    rows = []
+    for near in facts.near[:_MOST_SLOTS]:
+        verdict = facts.verdicts.get(near.slot.address, ("not judged", None))[0]
+        rows.append(
+            [
+                near.how,
+                module_offset(near.module, near.code) if near.code is not None else "-",
+                hex(near.slot.address),
+                *([hexadecimal(near.slot.value)] if wide else []),
+                near.slot.state or "?",
+                verdict,
+                symbol_text(near.slot),
+                target_text(near.slot, brief=not wide),
+            ]
+        )
+    if not rows:
+        return
+    value = ["value"] if wide else []
+    headers = ["use", "code", "slot", *value, "state", "verdict", "symbol", "leads to"]
+    yield from table(headers, fitted(headers, rows, width, (1, len(headers) - 2, len(headers) - 1)))
+    if len(facts.near) > _MOST_SLOTS:
+        yield f"  and {len(facts.near) - _MOST_SLOTS} more"
+    for address, (verdict, reason) in facts.verdicts.items():
+        if verdict != "ok" and reason:
+            yield from wrapped(f"  {verdict}: ", f"{address:#x}: {printable(reason)}", width)

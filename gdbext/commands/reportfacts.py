@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import platform
 import signal as signals
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gdbext import settings
+import gdb
+
+from gdbext import __version__, settings
 from gdbext.commands.base import Command, Part
 from gdbext.commands.conflicts import PlugConflicts
 from gdbext.commands.got import PlugGot
 from gdbext.commands.links import PlugLinks
+from gdbext.commands.reportfiles import Missing, find_missing
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.elf.problem import Problem
+from gdbext.findings.nearslots import NearSlot, find_near_slots
 from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.linker.alone import read_linker_or_images
+from gdbext.linker.rules import glibc_release
+from gdbext.linker.unloaded import Unloaded
 from gdbext.stops.crash import Crash, read_crash
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior
+    from gdbext.linker.modules import Linker
+    from gdbext.linker.places import Map
 
 _MOST_FRAMES = 256
 PARTS: dict[str, tuple[str, type[Command], tuple[str, ...]]] = {
@@ -31,15 +40,34 @@ PARTS: dict[str, tuple[str, type[Command], tuple[str, ...]]] = {
 }
 
 
+class Versions(NamedTuple):
+    """What the report was made by, and what of. `libc` is glibc, musl or None: not known;
+    `libc_version` is the newest symbol version that libc defines."""
+
+    gdbext: str
+    gdb: str
+    gdb_python: str
+    libc: str | None
+    libc_version: str | None
+    cpu: str
+
+
 class ReportFacts(NamedTuple):
     """The crash itself, what the other commands have to say, by the keys of PARTS, and what GDB
-    warned of."""
+    warned of. `slots` counts those that were judged; those of `parts` alone are not ok."""
 
     target: str
     program: str | None
     crash: Crash
     parts: dict[str, Part]
     warnings: list[str]
+    slots: int
+    near: list[NearSlot]
+    verdicts: dict[int, tuple[str, str | None]]
+    unloaded: list[Unloaded]
+    missing: list[Missing]
+    versions: Versions
+    notes: list[str]
 
 
 def read_report(
@@ -50,16 +78,94 @@ def read_report(
 
     Raises Problem where there is nothing to report on, or no such file."""
     say("frames")
+    linker, _ = read_linker_or_images(inferior)
     if symbols:
-        linker, _ = read_linker_or_images(inferior)
         inferior.symbols = SymbolLoader(inferior, linker)
     crash = read_crash(inferior, _signal(inferior), _MOST_FRAMES)
     parts = {}
     for key, (title, kind, words) in PARTS.items():
         say(title.lower())
         parts[key] = Part.of(kind, inferior, *words)
-    warnings = _warnings(talk) if talk else []
-    return ReportFacts(inferior.target, inferior.main_path(), crash, parts, warnings)
+    say("files")
+    space = inferior.map(linker)
+    near = find_near_slots(space, _code(crash))
+    addresses = {one.slot.address for one in near}
+    total, verdicts, parts["got"] = _not_ok(parts["got"], addresses)
+    links = parts["links"].facts
+    return ReportFacts(
+        inferior.target,
+        inferior.main_path(),
+        crash,
+        parts,
+        _warnings(talk) if talk else [],
+        total,
+        near,
+        verdicts,
+        list(_unloaded(crash, space)),
+        find_missing(inferior, links.links if links is not None else None),
+        _versions(inferior, linker),
+        list(_notes(inferior)),
+    )
+
+
+def _code(crash: Crash) -> int:
+    """Where the crashing code is: the PC, or the innermost frame that lies in a module."""
+    return next((frame.lookup for frame, place in crash.frames if place.module), 0)
+
+
+def _not_ok(part: Part, near: set[int]) -> tuple[int, dict[int, tuple[str, str | None]], Part]:
+    """How many slots were judged, the verdicts on those near the call, and the part with those
+    slots alone that are not ok."""
+    from dataclasses import replace
+
+    if part.facts is None:
+        return 0, {}, part
+    kept: list[Any] = []
+    verdicts: dict[int, tuple[str, str | None]] = {}
+    total = 0
+    for judged in part.facts:
+        total += len(judged.found.slots)
+        rows = [row for row in zip(judged.found.slots, judged.judgements) if row[1].verdict != "ok"]
+        for slot, judgement in zip(judged.found.slots, judged.judgements) if near else ():
+            if slot.address in near:
+                verdicts[slot.address] = judgement.verdict, judgement.reason
+        wrong = judged.header is not None and judged.header.verdict not in ("ok", None)
+        if rows or judged.found.problem or wrong:
+            slots = replace(judged.found, slots=[slot for slot, _ in rows])
+            kept.append(judged._replace(found=slots, judgements=[j for _, j in rows]))
+    return total, verdicts, part._replace(facts=kept)
+
+
+def _unloaded(crash: Crash, space: Map) -> Iterator[Unloaded]:
+    """What is known to be gone, and what the crash has to do with."""
+    places = [place for _, place in crash.frames]
+    places += [register.place for register in crash.registers if register.place is not None]
+    places += [crash.site, *([crash.fault] if crash.fault is not None else [])]
+    met = [place.ghost.library for place in places if place.ghost is not None]
+    yield from dict.fromkeys((*met, *space.unloaded.records))
+
+
+def _versions(inferior: Inferior, linker: Linker | None) -> Versions:
+    libc = version = None
+    if linker is not None and linker.namespaces:
+        libc = "musl" if linker.layout is None else "glibc"
+        release = glibc_release(linker, inferior.tables) if libc == "glibc" else None
+        version = f"2.{release}" if release is not None else None
+    return Versions(
+        __version__, gdb.VERSION, platform.python_version(), libc, version, inferior.arch.name
+    )
+
+
+def _notes(inferior: Inferior) -> Iterator[str]:
+    """What the reader must know of the core itself."""
+    core = inferior.core
+    if core is None:
+        return
+    if core.truncated:
+        yield "the core file is cut short: what stood in the rest is not known"
+    thread = inferior.selected_thread()
+    if thread is not None and core.read(thread.stack_pointer, 8) is None:
+        yield "the core does not hold the stack of this thread, so its callers are not known"
 
 
 def _warnings(talk: str) -> list[str]:

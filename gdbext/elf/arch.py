@@ -38,6 +38,7 @@ class Arch:
     `resolver(code)` says whether code may be ld.so's _dl_runtime_resolve, `tls_descriptor(code)`
     which kind of TLS descriptor's function it may be, `returns_null(code)` whether it may
     return a null pointer.
+    `code_step`: instructions start at multiples of it (bytes).
     `thread_pointers` are the names that targets give the thread pointer's register.
     """
 
@@ -51,6 +52,7 @@ class Arch:
     sp: str
     thread_pointers: tuple[str, ...]
     link_register: str | None
+    code_step: int
     tls_below_pointer: bool
     lazy_stub: Callable[[bytes, int, int, int], bool]
     stub_slot: Callable[[bytes, int], int | None]
@@ -221,6 +223,7 @@ X86_64 = Arch(
     sp="rsp",
     thread_pointers=("fs_base",),
     link_register=None,
+    code_step=1,
     tls_below_pointer=True,
     lazy_stub=_x86_64_lazy_stub,
     stub_slot=_x86_64_stub_slot,
@@ -254,6 +257,7 @@ AARCH64 = Arch(
     sp="sp",
     thread_pointers=("TPIDR_EL0", "tpidr"),
     link_register="x30",
+    code_step=4,
     tls_below_pointer=False,
     lazy_stub=_aarch64_lazy_stub,
     stub_slot=_aarch64_stub_slot,

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from typing import Any
 
 import gdb
 
@@ -33,6 +34,7 @@ from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
 from gdbext.linker.modules import Linker, Module
+from gdbext.linker.once import once
 from gdbext.linker.places import Map
 from gdbext.linker.process import AT_EXECFN, AT_PHDR, Region
 from gdbext.linker.regions import core_regions, parse_maps
@@ -59,6 +61,7 @@ class Inferior:
         self.arch = _arch(self.gdb, self.core)
         # who loads symbols into GDB; nobody, unless that was asked for
         self.symbols: SymbolLoader | None = None
+        self.kept: dict[tuple[object, ...], Any] = {}
 
     def release(self) -> None:
         """Drop what was read. Without this only the garbage collector could: the tables and
@@ -216,6 +219,7 @@ class Inferior:
     def _has_stack(self, pointer: int) -> bool:
         return self.core is None or self.core.read(pointer, 8) is not None
 
+    @once
     def map(self, linker: Linker | None) -> Map:
         """What tells what lies at an address."""
         scan = _NATIVE_SCAN if self.target in ("native", "core") else _REMOTE_SCAN

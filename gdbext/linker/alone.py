@@ -13,9 +13,11 @@ from gdbext.elf.reader import Memory, read_string
 from gdbext.linker.images import linker_image, main_image
 from gdbext.linker.linkmaps import LinkMap
 from gdbext.linker.modules import LINKER, MAIN, Linker, Module, read_linker
+from gdbext.linker.once import once
 from gdbext.linker.process import Process
 
 
+@once
 def read_linker_or_images(process: Process) -> tuple[Linker | None, str | None]:
     """The linker's state; where there is none yet, the images that the kernel mapped, and why.
 

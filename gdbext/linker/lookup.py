@@ -25,6 +25,7 @@ from gdbext.linker.choice import choose, explain_choice
 from gdbext.linker.definers import Definers
 from gdbext.linker.matching import COPY, PLT, Wanted
 from gdbext.linker.modules import Linker, Module
+from gdbext.linker.once import once
 from gdbext.linker.process import Process
 from gdbext.linker.rules import Rules, read_rules
 from gdbext.linker.scopes import Scope, Scopes, real
@@ -278,6 +279,7 @@ class Lookup:
         return found.module is self.linker.modules[0] and bool(found.symbol.shndx)
 
 
+@once
 def make_lookup(process: Process, linker: Linker, tables: TableSet) -> Lookup:
     """The lookup of a process as it is now."""
     return Lookup(

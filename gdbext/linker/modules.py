@@ -16,6 +16,7 @@ from gdbext.linker.images import linker_image, main_image, read_images
 from gdbext.linker.layout import Layout
 from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
 from gdbext.linker.needed import Need, read_needed, resolve_needed, who_needs
+from gdbext.linker.once import once
 from gdbext.linker.private import LT_LOADED, Private, read_private
 from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process, Region
 from gdbext.linker.regions import region_finder
@@ -141,6 +142,7 @@ class Linker:
         return found[0] if found else None
 
 
+@once
 def read_linker(process: Process) -> Linker:
     """Read every namespace and module; raises Problem when there is no link_map chain."""
     main, problem = main_image(process)

@@ -199,17 +199,18 @@ class Map:
         if self._find_module(address) is not None or self._find_region(address) is not None:
             return None
         mapped = not self.process.regions() and self._is_readable(address)
-        return None if mapped else self._unloaded.at(address)
+        return None if mapped else self.unloaded.at(address)
 
     def _nowhere(self, address: int, kind: str) -> Place:
         """Where nothing is now, a library may have been."""
-        ghost = self._unloaded.at(address)
+        ghost = self.unloaded.at(address)
         if ghost is None:
             return Place(address, kind)
         return Place(address, "unloaded", definition=ghost.definition, ghost=ghost)
 
     @cached_property
-    def _unloaded(self) -> UnloadedSet:
+    def unloaded(self) -> UnloadedSet:
+        """The libraries that are gone, as far as anything tells of them."""
         if self.linker is None:
             return NOTHING
         regions = self.process.regions()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gdbext.elf.arch import Arch
 from gdbext.elf.file import ElfFile
@@ -33,6 +33,10 @@ class Process(Protocol):
     """One process as the linker model sees it."""
 
     arch: Arch
+
+    @property
+    def kept(self) -> dict[tuple[object, ...], Any]:
+        """What was worked out of it so far (once.py)."""
 
     @property
     def memory(self) -> Memory:

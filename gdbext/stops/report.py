@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from gdbext.findings.calls import BadCall
@@ -28,24 +28,29 @@ _WIDEST = 120  # columns for registers that point nowhere: more on a line is har
 
 
 def report(crash: Crash, color: bool, width: int) -> Iterator[str]:
-    """The lines of the report, in `width` columns where they can be."""
+    """The lines of the report at a stop, in `width` columns where they can be."""
+    yield from head_lines(crash, color, width)
+    yield from source_of(crash, color, width)
+    yield bold("Frames:", color)
+    yield from frame_lines(crash.frames, FRAMES, width)
+    yield bold("Registers:", color)
+    yield from register_lines(crash.registers, width)
+
+
+def head_lines(
+    crash: Crash, color: bool, width: int, more: Iterable[tuple[str, str]] = ()
+) -> Iterator[str]:
+    """Cause, signal, fault address and crash site; `more` are further heads and facts."""
     cause = crash.causes.cause
     said = cause.text if cause is not None else crash.why
     stop = crash.signal or "no signal"
     title = printable(f"[gdbext] {stop}: {said}" if said else f"[gdbext] {stop}")
     yield from (bold(line, color) for line in wrapped("", title, width))
-    for head, fact in _summary(crash):
+    for head, fact in (*_summary(crash), *more):
         text = printable(fact)
         if width < _UNLIMITED:
             text = shortened(text, _LINES * (width - _HEAD))
         yield from wrapped(f"  {head:<{_HEAD - 2}}", text, width)
-    yield from _source(crash, color, width)
-    yield bold("Frames:", color)
-    yield from _frame_lines(crash.frames[:FRAMES], width)
-    if len(crash.frames) > FRAMES:
-        yield "  … more: backtrace"
-    yield bold("Registers:", color)
-    yield from _register_lines(crash.registers, width)
 
 
 def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
@@ -83,7 +88,7 @@ def _call(call: BadCall, pc: int) -> Iterator[tuple[str, str]]:
         yield "", f"at {slot.address:#x}, which {holds} ({slot.state or 'unknown'})"
 
 
-def _source(crash: Crash, color: bool, width: int) -> Iterator[str]:
+def source_of(crash: Crash, color: bool, width: int) -> Iterator[str]:
     """The source around the innermost frame that has any."""
     for frame, place in crash.frames[:FRAMES]:
         if frame.file is None or frame.line is None:
@@ -97,13 +102,16 @@ def _source(crash: Crash, color: bool, width: int) -> Iterator[str]:
             return
 
 
-def _frame_lines(frames: list[tuple[Frame, Place]], width: int) -> Iterator[str]:
-    for _, group in groupby(frames, key=lambda row: row[0].pc):
+def frame_lines(frames: list[tuple[Frame, Place]], most: int, width: int) -> Iterator[str]:
+    """A backtrace of at most so many frames; those of one recursion are folded."""
+    for _, group in groupby(frames[:most], key=lambda row: row[0].pc):
         same = list(group)
         for frame, place in same if len(same) == 2 else same[:1]:
             yield shortened(frame_line(frame, place), width)
         if len(same) > 2:
             yield f"  #{same[1][0].level} to #{same[-1][0].level} are the same"
+    if len(frames) > most:
+        yield "  … more: backtrace"
 
 
 def frame_line(frame: Frame, place: Place) -> str:
@@ -118,7 +126,7 @@ def frame_line(frame: Frame, place: Place) -> str:
     return printable(f"  #{frame.level:<3} {frame.pc:#018x} {where} {name or '??'}{line}")
 
 
-def _register_lines(registers: list[Register], width: int) -> Iterator[str]:
+def register_lines(registers: list[Register], width: int) -> Iterator[str]:
     """Those that point somewhere, one on a line; then the other values, then the zeros."""
     for register in registers:
         if register.place is not None:

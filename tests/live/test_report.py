@@ -39,7 +39,7 @@ def test_a_crash_live(live: Callable[..., Gdb]) -> None:
         gdb.cmd(f"set width {width}")
         text = gdb.cmd("plug-report")
         assert text.startswith("[gdbext] SIGSEGV: libplugin.so called optional_feature, whose GOT")
-        titles = ("Frames:", "Registers:", "Modules:", "Slots that are not ok:", "Threads:")
+        titles = ("Frames:", "Registers:", "Slots that are not ok:", "Threads:", "Modules:")
         places = [text.index(f"\n{title}") for title in titles]
         assert places == sorted(places)
         assert max(map(len, text.splitlines())) <= width

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gdbext.elf.arch import X86_64, Arch
 from gdbext.elf.file import ElfFile
@@ -141,6 +142,7 @@ class FakeProcess:
     symbols: Mapping[str, int] = field(default_factory=dict)
     files: Callable[[str], ElfFile | None] = lambda _: None
     backed: list[tuple[Image, ElfFile]] = field(default_factory=list)
+    kept: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
     def regions(self) -> Sequence[Region]:
         return self.areas

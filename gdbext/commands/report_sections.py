@@ -1,0 +1,196 @@
+"""The parts of the post-mortem that stand behind the crash itself, folded where they are long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gdbext.commands.conflicts import KINDS, families_text
+from gdbext.commands.links import links_table
+from gdbext.findings.description import how_known
+from gdbext.findings.tls import describe_room
+from gdbext.render.fit import wrapped
+from gdbext.render.printable import count, printable
+
+if TYPE_CHECKING:
+    from gdbext.commands.base import Part
+    from gdbext.commands.reportfacts import ReportFacts
+    from gdbext.findings.conflicts import Conflict
+    from gdbext.linker.links import Link
+
+_MOST_MODULES = 30  # so many are all shown
+_MOST_ROWS = 12
+_MOST_NAMES = 3
+
+
+def _unknown(part: Part, width: int) -> Iterator[str]:
+    yield from wrapped("  not known: ", printable(part.problem or "nobody says why"), width)
+
+
+def missing_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """Which builds to fetch for which paths, and how."""
+    words = {"absent": "is not here", "deleted": "was deleted"}
+    for one in facts.missing[:_MOST_ROWS]:
+        here = f" (build-id {one.here})" if one.here else ""
+        state = words.get(one.state, f"is another build here{here}; it is not used")
+        yield from wrapped("  ", f"{printable(one.path)} {state}", width)
+        yield from wrapped("      ", printable(one.remedy), width)
+    rest = facts.missing[_MOST_ROWS:]
+    if rest:
+        yield f"  and {count(len(rest), 'more file')}; -json names all"
+    if facts.missing:
+        yield from wrapped(
+            "  Next: ",
+            "fetch these (the debuginfod cache is looked through), or copy them into one folder "
+            "under their paths and name it with --sysroot, and report again; in GDB: set sysroot.",
+            width,
+        )
+
+
+def not_ok_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """The slots that ld.so's own lookup does not confirm."""
+    part = facts.parts["got"]
+    if part.facts is None:
+        yield from _unknown(part, width)
+        return
+    if not part.facts:
+        yield f"  none of {facts.slots}"
+        return
+    for judged in part.facts[:_MOST_ROWS]:
+        yield from list(part.command.text([judged], part.args))[:-1]  # the sum of all is below
+    rest = part.facts[_MOST_ROWS:]
+    if rest:
+        slots = sum(len(judged.found.slots) for judged in rest)
+        yield f"  and {count(slots, 'slot')} in {count(len(rest), 'more module')}: plug-got -all"
+    bad = sum(len(judged.found.slots) for judged in part.facts)
+    yield f"{bad} of {count(facts.slots, 'slot')}"
+
+
+def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """Who lost symbols to whom, most first; runtimes that are there more than once."""
+    part = facts.parts["conflicts"]
+    if part.facts is None:
+        yield from _unknown(part, width)
+        return
+    found = part.facts.conflicts
+    true = [c for c in found.found if c.kind is None]
+    benign = [c for c in found.found if c.kind is not None]
+    kinds = ", ".join(k for k in KINDS if any(c.kind == k for c in benign))
+    told = f", {len(benign)} benign ({kinds})" if benign else ""
+    yield f"  {count(len(true), 'conflict')}{told}"
+    groups: dict[tuple[int, int], list[Conflict]] = {}
+    for conflict in true:
+        key = conflict.loser.map.address, conflict.winner.map.address
+        groups.setdefault(key, []).append(conflict)
+    near = {place.module.map.address for _, place in facts.crash.frames if place.module}
+    order = sorted(groups, key=lambda pair: (near.isdisjoint(pair), -len(groups[pair])))
+    for same in (groups[pair] for pair in order[:_MOST_ROWS]):
+        names = ", ".join(c.symbol for c in same[:_MOST_NAMES])
+        names += f" and {len(same) - _MOST_NAMES} more" if len(same) > _MOST_NAMES else ""
+        head = f"  {same[0].loser.file_name} lost to {same[0].winner.file_name}: "
+        yield from wrapped(printable(head), printable(names), width)
+    if len(groups) > _MOST_ROWS:
+        yield f"  and {len(groups) - _MOST_ROWS} more pairs of modules: plug-conflicts"
+    yield from families_text(part.facts.families)
+    for text in found.unknown[:_MOST_NAMES]:
+        yield from wrapped("  not judged: ", printable(text), width)
+    if len(found.unknown) > _MOST_NAMES:
+        yield f"  not judged: {len(found.unknown) - _MOST_NAMES} more"
+
+
+def thread_lines(facts: ReportFacts) -> Iterator[str]:
+    """The crashing thread first, then groups of threads with one stack, the largest first."""
+    part = facts.parts["threads"]
+    if part.facts is None:
+        yield from part.text()
+        return
+    groups = sorted(
+        part.facts.groups, key=lambda g: (not any(t.selected for t in g.threads), -len(g.threads))
+    )
+    shown, rest = groups[:_MOST_ROWS], groups[_MOST_ROWS:]
+    yield from part.command.text(part.facts._replace(groups=shown), part.args)
+    if rest:
+        threads = sum(len(group.threads) for group in rest)
+        yield f"and {count(threads, 'thread')} with {len(rest)} more stacks: plug-threads"
+
+
+def unloaded_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """The libraries that are known to be gone."""
+    for one in facts.unloaded[:_MOST_ROWS]:
+        head = f"  {one.start:#x} - {one.end:#x}  "
+        probable = "probably " if one.probable else ""
+        name = printable(one.path) or "its name is lost"
+        yield from wrapped(head, f"{probable}{name}: {how_known(one)}", width)
+    rest = len(facts.unloaded) - _MOST_ROWS
+    if rest > 0:
+        yield f"  and {rest} more; -json names all"
+
+
+def tls_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """Static TLS, and the modules of which the crashing thread has no block yet."""
+    part = facts.parts["tls"]
+    if part.facts is None:
+        yield from _unknown(part, width)
+        return
+    own = [row.tls for row in part.facts.rows if row.tls is not None]
+    blocks = sum(part.facts.block(tls).start is not None for tls in own)
+    where = f"; thread {part.facts.selected.number} has blocks of {blocks}" if own else ""
+    yield f"  {count(len(own), 'module')} with TLS{where if part.facts.selected else ''}"
+    yield from wrapped("  static TLS: ", describe_room(part.facts.tls, part.facts.room), width)
+
+
+def module_lines(facts: ReportFacts) -> Iterator[str]:
+    """All modules, or those that have to do with the crash, with conflicts or with files."""
+    part = facts.parts["links"]
+    if part.facts is None or len(part.facts.links) <= _MOST_MODULES:
+        yield from part.text()
+        return
+    chosen = _chosen(facts)
+    links = [link for link in part.facts.links if link.module.map.address in chosen]
+    yield f"{len(links)} of {len(part.facts.links)} modules; plug-links shows all"
+    yield from links_table(links)
+
+
+def _chosen(facts: ReportFacts) -> set[int]:
+    """The link_maps of the modules to show among many."""
+    places = [place for _, place in facts.crash.frames]
+    places += [register.place for register in facts.crash.registers if register.place]
+    chosen = {place.module.map.address for place in places if place.module}
+    missing = {one.path for one in facts.missing}
+    links: list[Link] = facts.parts["links"].facts.links
+    for link in links:
+        module = link.module
+        replaced = link.on_disk.state not in ("same", "memory", None)
+        if module.kind in ("main", "linker", "preloaded") or replaced or module.path in missing:
+            chosen.add(module.map.address)
+    judged = facts.parts["got"].facts or []
+    chosen |= {one.found.module.map.address for one in judged}
+    families = facts.parts["conflicts"].facts.families if facts.parts["conflicts"].facts else []
+    chosen |= {copy.module.map.address for family in families for copy in family.copies}
+    return set(sorted(chosen)[:_MOST_MODULES]) if len(chosen) > _MOST_MODULES * 2 else chosen
+
+
+def version_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """What the report was made by, and the C library."""
+    versions = facts.versions
+    libc = "an unknown C library"
+    if versions.libc is not None:
+        libc = f"{versions.libc} {versions.libc_version or '(version not told)'}"
+    yield from wrapped(
+        "  ",
+        f"gdbext {versions.gdbext}, GDB {versions.gdb} with Python {versions.gdb_python}; "
+        f"{libc} on {versions.cpu}",
+        width,
+    )
+
+
+def warning_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """What GDB warned of, alike ones once."""
+    folded: dict[str, list[str]] = {}
+    for line in facts.warnings:
+        folded.setdefault("".join(c for c in line if not c.isdigit()), []).append(line)
+    for same in list(folded.values())[:_MOST_ROWS]:
+        more = f" ({len(same)} like this)" if len(same) > 1 else ""
+        yield from wrapped("  ", printable(same[0]) + more, width)
+    if len(folded) > _MOST_ROWS:
+        yield f"  and {len(folded) - _MOST_ROWS} more; -json has all"
