@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from gdbext.commands.conflicts import KINDS, families_text
 from gdbext.commands.links import links_table
+from gdbext.commands.reportfacts import PARTS
 from gdbext.findings.description import how_known
 from gdbext.findings.tls import describe_room
 from gdbext.render.fit import wrapped
 from gdbext.render.printable import count, printable
 
 if TYPE_CHECKING:
-    from gdbext.commands.base import Part
     from gdbext.commands.reportfacts import ReportFacts
     from gdbext.findings.conflicts import Conflict
     from gdbext.linker.links import Link
@@ -23,8 +23,14 @@ _MOST_ROWS = 12
 _MOST_NAMES = 3
 
 
-def _unknown(part: Part, width: int) -> Iterator[str]:
-    yield from wrapped("  not known: ", printable(part.problem or "nobody says why"), width)
+def unknown_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """What is not known, and why, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for key, part in facts.parts.items():
+        if part.facts is None:
+            reasons.setdefault(part.problem or "nobody says why", []).append(PARTS[key][0])
+    for reason, titles in reasons.items():
+        yield from wrapped("  ", f"{', '.join(titles)}: {printable(reason)}", width)
 
 
 def missing_lines(facts: ReportFacts, width: int) -> Iterator[str]:
@@ -47,11 +53,10 @@ def missing_lines(facts: ReportFacts, width: int) -> Iterator[str]:
         )
 
 
-def not_ok_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+def not_ok_lines(facts: ReportFacts) -> Iterator[str]:
     """The slots that ld.so's own lookup does not confirm."""
     part = facts.parts["got"]
     if part.facts is None:
-        yield from _unknown(part, width)
         return
     if not part.facts:
         yield f"  none of {facts.slots}"
@@ -70,7 +75,6 @@ def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     """Who lost symbols to whom, most first; runtimes that are there more than once."""
     part = facts.parts["conflicts"]
     if part.facts is None:
-        yield from _unknown(part, width)
         return
     found = part.facts.conflicts
     true = [c for c in found.found if c.kind is None]
@@ -98,17 +102,20 @@ def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
         yield f"  not judged: {len(found.unknown) - _MOST_NAMES} more"
 
 
-def thread_lines(facts: ReportFacts) -> Iterator[str]:
+def thread_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     """The crashing thread first, then groups of threads with one stack, the largest first."""
     part = facts.parts["threads"]
     if part.facts is None:
-        yield from part.text()
         return
     groups = sorted(
         part.facts.groups, key=lambda g: (not any(t.selected for t in g.threads), -len(g.threads))
     )
     shown, rest = groups[:_MOST_ROWS], groups[_MOST_ROWS:]
-    yield from part.command.text(part.facts._replace(groups=shown), part.args)
+    alone = part.facts._replace(groups=shown, locks_reason=None, notes=[])
+    yield from part.command.text(alone, part.args)
+    for note in part.facts.notes:
+        if note != facts.crash.problem:
+            yield from wrapped("Note: ", printable(note), width)
     if rest:
         threads = sum(len(group.threads) for group in rest)
         yield f"and {count(threads, 'thread')} with {len(rest)} more stacks: plug-threads"
@@ -130,7 +137,6 @@ def tls_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     """Static TLS, and the modules of which the crashing thread has no block yet."""
     part = facts.parts["tls"]
     if part.facts is None:
-        yield from _unknown(part, width)
         return
     own = [row.tls for row in part.facts.rows if row.tls is not None]
     blocks = sum(part.facts.block(tls).start is not None for tls in own)
@@ -142,7 +148,9 @@ def tls_lines(facts: ReportFacts, width: int) -> Iterator[str]:
 def module_lines(facts: ReportFacts) -> Iterator[str]:
     """All modules, or those that have to do with the crash, with conflicts or with files."""
     part = facts.parts["links"]
-    if part.facts is None or len(part.facts.links) <= _MOST_MODULES:
+    if part.facts is None:
+        return
+    if len(part.facts.links) <= _MOST_MODULES:
         yield from part.text()
         return
     chosen = _chosen(facts)

@@ -97,14 +97,14 @@ def read_report(
         inferior.main_path(),
         crash,
         parts,
-        _warnings(talk) if talk else [],
+        _told(talk, "warning: ") if talk else [],
         total,
         near,
         verdicts,
         list(_unloaded(crash, space)),
         find_missing(inferior, links.links if links is not None else None),
         _versions(inferior, linker),
-        list(_notes(inferior)),
+        [*(_told(talk, "note: ") if talk else []), *_notes(inferior)],
     )
 
 
@@ -168,14 +168,15 @@ def _notes(inferior: Inferior) -> Iterator[str]:
         yield "the core does not hold the stack of this thread, so its callers are not known"
 
 
-def _warnings(talk: str) -> list[str]:
-    """What GDB warned of, each once; raises Problem."""
+def _told(talk: str, head: str) -> list[str]:
+    """What stands behind `head` in lines that GDB and `gdbext report` wrote, each once.
+
+    Raises Problem."""
     try:
         with open(talk, encoding="utf-8", errors="backslashreplace") as file:
             lines = [line.strip() for line in file]
     except OSError as error:
         raise Problem(f"cannot read {talk!r}: {error.strerror}") from error
-    head = "warning: "
     return list(dict.fromkeys(line[len(head) :] for line in lines if line.startswith(head)))
 
 

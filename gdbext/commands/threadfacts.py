@@ -126,7 +126,9 @@ def _threads(
         descriptors = read_descriptors(memory, linker, inferior.tables)
         size = descriptors.size or size
         routines = StartRoutines(memory, arch, linker, descriptors, look.function_start)
-    blocks = _Blocks(raws, size, arch.tls_below_pointer)
+    # Without a C library, as in Go's static programs, the thread pointer leads to anything.
+    libc = linker is not None and bool(linker.namespaces)
+    blocks = _Blocks(raws if libc else (), size, arch.tls_below_pointer)
     lwps = set(numbers)
     # The first thread of the kernel's is the one whose LWP is the process's id.
     first = min(raws, key=lambda r: r.number).number if raws else None

@@ -32,13 +32,15 @@ class MappedFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Core:
-    """An open core file; `loads` are its PT_LOADs, sorted by address."""
+    """An open core file; `loads` are its PT_LOADs, sorted by address. Without `whole_notes` it
+    ends within its notes."""
 
     path: str
     machine: int
     data: FileData
     loads: tuple[Segment, ...]
     notes: tuple[Note, ...]
+    whole_notes: bool = True
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -150,7 +152,9 @@ def open_core(path: str) -> Core:
     table = bytes(data[header.phoff : header.phoff + count * _SEGMENT_SIZE])
     segments = decode_segments(table)
     loads = sorted((s for s in segments if s.type == PT_LOAD), key=lambda s: s.vaddr)
-    return Core(path, header.machine, data, tuple(loads), _read_notes(data, segments))
+    notes = _read_notes(data, segments)
+    whole = all(s.offset + s.filesz <= len(data) for s in segments if s.type == PT_NOTE)
+    return Core(path, header.machine, data, tuple(loads), notes, whole)
 
 
 def _read_notes(data: FileData, segments: Sequence[Segment]) -> tuple[Note, ...]:

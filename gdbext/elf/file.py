@@ -24,8 +24,9 @@ _SECTION_FIELDS = ("sh_type", "sh_flags", "sh_addr", "sh_offset", "sh_size", "sh
 class FileView:
     """The contents of a regular file, by slices; it is mapped only while it is in use.
 
-    Of small files, copies are kept, up to a limit for all. Each mapping holds a file descriptor, and GDB aborts once it gets one above FD_SETSIZE, 1024
-    (GDB 13.1, gdb_select): a program of 1,000 libraries must not take them all.
+    Of small files, copies are kept, up to a limit for all. Each mapping holds a file descriptor,
+    and GDB aborts once it gets one above FD_SETSIZE, 1024 (GDB 13.1, gdb_select): a program of
+    1,000 libraries must not take them all.
     """
 
     _mapped: ClassVar[OrderedDict[int, mmap.mmap]] = OrderedDict()  # by id, the last used one last

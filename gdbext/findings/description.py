@@ -101,7 +101,8 @@ def _file(place: Place, _demangle: Demangle) -> str:
     assert place.region is not None
     path = place.region.path or ""
     offset = place.address - place.region.start + place.region.offset
-    return f"mapped file {path}+{offset:#x} ({access(place.region.flags)}), no loaded module"
+    text = f"mapped file {path}+{offset:#x} ({access(place.region.flags)})"
+    return f"{text}, no loaded module" if place.listed else text
 
 
 def _unloaded(place: Place, demangle: Demangle) -> str:

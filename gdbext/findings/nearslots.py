@@ -72,7 +72,21 @@ def _bounds(space: Map, module: Module, pc: int) -> tuple[int, int]:
         if function is not None:
             start = max(start, function.start)
             end = min(end, function.end) if function.end is not None else end
+    own = space.tables.name(module, pc)
+    if own is not None:
+        start = max(start, pc - own.offset)
+        end = min(end, _end_of(space, module, own.symbol, pc, end))
     return start, max(end, pc)
+
+
+def _end_of(space: Map, module: Module, symbol: str, pc: int, end: int) -> int:
+    """Where the symbol that holds `pc` ends, by the names of addresses up to `end`."""
+    low, high = pc, end
+    while high - low > 1:
+        middle = (low + high) // 2
+        name = space.tables.name(module, middle)
+        low, high = (middle, high) if name and name.symbol == symbol else (low, middle)
+    return high
 
 
 def _stub(space: Map, module: Module, address: int) -> Slot | None:

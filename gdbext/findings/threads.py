@@ -110,7 +110,7 @@ def find_wait(
         if lock.address == at:
             return Wait(LOCK, at, numbers.get(lock.owner), lock.name)
     ends = ended_at(at)
-    if ends is not None:
+    if ends is not None and ends != numbers.get(own):
         return Wait(THREAD, at, ends)
     owner = mutex_owner(at)
     if owner is not None and owner != own:

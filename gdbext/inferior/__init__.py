@@ -133,8 +133,15 @@ class Inferior:
             return None
 
     def main_file(self) -> ElfFile | None:
-        path = _program() or self.main_path()
-        return self.open_file(path) if path else None
+        """The program that GDB was given, else the file that has its path here. A static one can
+        be compared by its first page alone, and is not taken where a core lacks that."""
+        given, path = _program(), self.main_path()
+        if given:
+            return self.open_file(given)
+        file = self.open_file(path) if path else None
+        if file is None or self.core is None or file.image.dynamic_address is not None:
+            return file
+        return file if self.unchanged_on_disk(self.auxv.get(AT_PHDR, 0)) else None
 
     def open_file(self, path: str) -> ElfFile | None:
         return next(self._open_candidates(path), None)

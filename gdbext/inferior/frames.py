@@ -15,6 +15,7 @@ from gdbext.linker.tables import Definition
 from gdbext.linker.threads import Thread
 
 _MOST_THREADS = 10_000
+_NOWHERE = 1 << 12  # no code returns to the first page, which is never mapped
 _MANGLED = re.compile(r"_[ZRD][\w.$@]{1,4000}", re.ASCII)
 
 
@@ -100,7 +101,9 @@ def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
 
     GDB up to 13 reads zeros, without an error, where a core has left the stack out."""
     caller: gdb.Frame | None = frame.older()
-    if caller is None or unwinding is None:
+    if caller is None or int(caller.pc()) < _NOWHERE:
+        return None  # the end of a stack that nothing marks
+    if unwinding is None:
         return caller
     if unwinding.link_register is not None and frame.newer() is None:
         return caller  # by the link register

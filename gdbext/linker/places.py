@@ -31,7 +31,8 @@ _LARGEST_CONTROL_BLOCK = 1 << 16
 
 class Place(NamedTuple):
     """What lies at `address`. `kind` is module, tls, tcb, stack, below-stack, heap, anonymous,
-    file, null, unloaded, unmapped or unknown; fields that do not apply are None."""
+    file, null, unloaded, unmapped or unknown; fields that do not apply are None. `listed`: the
+    modules are known, so that a mapped file that is none of them is none."""
 
     address: int
     kind: str
@@ -46,6 +47,7 @@ class Place(NamedTuple):
     thread: Thread | None = None
     region: Region | None = None
     ghost: Ghost | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ class Map:
         if self._is_heap(region):
             return Place(address, "heap", region=region)
         kind = "file" if region.path and region.path.startswith("/") else "anonymous"
-        return Place(address, kind, region=region)
+        listed = self.linker is not None and bool(self.linker.namespaces)
+        return Place(address, kind, region=region, listed=listed)
 
     def _without_regions(self, address: int) -> Place:
         """Where nobody lists the mappings, a stack is what is between SP and the stack's top."""

@@ -108,6 +108,8 @@ def find_r_debug(process: Process, main: Image | None) -> int:
         if main.value(DT_DEBUG) is not None and not address:
             raise Problem(NOT_STARTED)
         if address:
+            if not _is_readable(memory, address):
+                raise Problem(f"r_debug, at {address:#x} by DT_DEBUG, is in no memory that is left")
             raise Problem(f"DT_DEBUG points to {address:#x}, where there is no r_debug: damaged")
     found = process.symbol_address("_r_debug")
     if found is not None:
@@ -171,6 +173,14 @@ def _plausible(memory: Memory, address: int) -> bool:
     except Unreadable:
         return False
     return 1 <= version & 0xFFFFFFFF <= 16 and r_map != 0 and state & 0xFFFFFFFF <= 2
+
+
+def _is_readable(memory: Memory, address: int) -> bool:
+    try:
+        memory.read(address, 40)
+    except Unreadable:
+        return False
+    return True
 
 
 def _own_regions(main: Image | None) -> tuple[Region, ...]:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from gdbext.elf.arch import ARCHES
-from gdbext.elf.core import open_core
+from gdbext.elf.core import NT_PRSTATUS, open_core
 from gdbext.elf.file import map_file
 from gdbext.elf.problem import Problem
 from gdbext.postmortem.debugger import Target
@@ -31,6 +31,8 @@ def core_target(path: str, exe: str | None, sysroot: str | None, folder: Path) -
         name = repr(path)
         text = str(problem)
         raise Problem(text if name in text else f"{name}: {text}") from problem
+    if not core.whole_notes or not any(note.type == NT_PRSTATUS for note in core.notes):
+        raise Problem(f"{path!r} does not tell of its threads: it is cut short or damaged")
     machine = next((arch for arch in ARCHES if arch.machine == core.machine), None)
     if machine is None:
         raise Problem(f"{path!r} is a core of another CPU than x86-64 and ARM64")

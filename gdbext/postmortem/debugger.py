@@ -12,6 +12,12 @@ from gdbext import packages
 from gdbext.elf.problem import Problem
 
 STAGE = "plug-report: now "  # plug-report -progress begins its lines with it
+# No network, and no scripts that the target's files ask GDB to run.
+_CAREFUL = (
+    "set debuginfod enabled off",
+    "set auto-load gdb-scripts off",
+    "set auto-load python-scripts off",
+)
 _POLL = 0.1  # seconds between two looks at what GDB says
 
 
@@ -56,7 +62,7 @@ def run_report(
     talk = folder / "talk.txt"
     with talk.open("w", encoding="utf-8") as file:
         if target.note:
-            file.write(f"warning: {' '.join(target.note.split())}\n")
+            file.write(f"note: {' '.join(target.note.split())}\n")
     program = gdb or target.gdb
     status = _run([program, *_options(target, outputs, talk)], talk, progress)
     said = talk.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
@@ -67,7 +73,7 @@ def run_report(
 def _options(target: Target, outputs: Outputs, talk: Path) -> Iterator[str]:
     own = packages.own_folder()
     yield from ("-nx", "-q", "-batch")
-    for command in ("set debuginfod enabled off", *target.before):
+    for command in (*_CAREFUL, *target.before):
         yield from ("-iex", command)
     commands = [f"set width {outputs.width}", f"directory {own}", f"source {own}/gdbext"]
     commands += [_report_command(outputs, talk), *target.after]
@@ -134,5 +140,7 @@ def _reason(said: Sequence[str]) -> str:
     """The line in which GDB or plug-report says why there is no report."""
     own = [line.partition(": ")[2] for line in said if line.startswith("plug-report: ")]
     own = [text for text in own if not text.startswith(STAGE.partition(": ")[2])]
-    lines = own or [line for line in said if line.strip() and not line.startswith("warning: ")]
+    lines = own or [
+        line for line in said if line.strip() and not line.startswith(("warning: ", "note: "))
+    ]
     return lines[-1] if lines else "GDB did not say why"
