@@ -30,6 +30,7 @@ from gdbext.inferior.frames import (
 )
 from gdbext.inferior.memory import GdbMemory
 from gdbext.inferior.symbolfiles import SymbolLoader
+from gdbext.inferior.text import tolerant
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
@@ -308,7 +309,7 @@ def _core_path(inferior: gdb.Inferior) -> str:
     connection = getattr(inferior, "connection", None)
     number = connection.num if connection else None  # GDB before 12 has no numbers
     if number is None or number not in _core_paths:
-        text = gdb.execute("info target", to_string=True)
+        text = tolerant(lambda: gdb.execute("info target", to_string=True))
         match = re.search(r"core dump file:\n\t`(.*?)', file type ", text, re.DOTALL)
         if match is None:
             raise Problem("GDB does not say which core file it has open")

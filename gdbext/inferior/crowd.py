@@ -13,6 +13,7 @@ from gdbext.elf.arch import Arch
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE, Memory
 from gdbext.inferior.frames import Unwinding, _register, older, selected_frame
+from gdbext.inferior.text import tolerant
 
 MOST_THREADS = 10_000
 _MOST_STACKS = 1_000
@@ -121,7 +122,8 @@ def _notes(count: int, left_out: int) -> list[str]:
 def _raw(
     thread: gdb.InferiorThread, arch: Arch, registers: tuple[str, ...], selected: bool
 ) -> RawThread:
-    number, lwp, name = thread.num, thread.ptid[1], thread.name
+    number, lwp = thread.num, thread.ptid[1]
+    name = tolerant(lambda: thread.name)
     empty = RawThread(number, lwp, name, selected, True, None, None, (), None)
     if not thread.is_valid() or thread.is_running():
         return empty
@@ -181,8 +183,8 @@ def _walk(unwinding: Unwinding | None) -> RawStack:
                 RawFrame(
                     pc,
                     pc if exact or not pc else pc - 1,
-                    frame.name(),
-                    symtab.fullname() if symtab else None,
+                    tolerant(frame.name),
+                    tolerant(symtab.fullname) if symtab else None,
                     place.line if symtab else None,
                 )
             )

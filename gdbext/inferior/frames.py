@@ -10,6 +10,7 @@ from typing import NamedTuple
 import gdb
 
 from gdbext.elf.arch import Arch
+from gdbext.inferior.text import tolerant
 from gdbext.linker.places import Map
 from gdbext.linker.tables import Definition
 from gdbext.linker.threads import Thread
@@ -121,13 +122,14 @@ def function_at(address: int) -> Definition | None:
         block = block.superblock
     if block is None or block.function is None:
         return None
-    return Definition(block.function.linkage_name, address - block.start)
+    function = block.function
+    return Definition(tolerant(lambda: function.linkage_name), address - block.start)
 
 
 def source_position(address: int) -> tuple[str | None, int | None]:
     """(file, line) of an address by debug info."""
     place = gdb.find_pc_line(address)
-    return (place.symtab.fullname(), place.line) if place.symtab else (None, None)
+    return (tolerant(place.symtab.fullname), place.line) if place.symtab else (None, None)
 
 
 class Signal(NamedTuple):
@@ -225,8 +227,8 @@ def _frame(frame: gdb.Frame, inner: Frame | None) -> Frame:
         level=inner.level + 1 if inner else 0,
         pc=pc,
         lookup=pc if exact else pc - 1,
-        function=frame.name(),
-        file=symtab.fullname() if symtab else None,
+        function=tolerant(frame.name),
+        file=tolerant(symtab.fullname) if symtab else None,
         line=place.line if symtab else None,
     )
 

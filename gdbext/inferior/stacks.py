@@ -5,6 +5,7 @@ from __future__ import annotations
 import gdb
 
 from gdbext.inferior.frames import selected_frame
+from gdbext.inferior.text import tolerant
 from gdbext.linker.threads import Stack, StackFrame
 
 _MOST_THREADS = 64
@@ -48,7 +49,7 @@ def _read_stack() -> tuple[list[StackFrame], bool]:
         exact = True
         while frame is not None and len(found) < _MOST_FRAMES:
             place = int(frame.pc()) & _ADDRESS
-            found.append(StackFrame(place if exact else place - 1, frame.name()))
+            found.append(StackFrame(place if exact else place - 1, tolerant(frame.name)))
             # What a signal interrupted is at its very PC, as the innermost frame is.
             exact = frame.type() == gdb.SIGTRAMP_FRAME
             frame = frame.older()

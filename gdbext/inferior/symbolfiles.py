@@ -46,8 +46,8 @@ class SymbolLoader:
         if file is None or _is_loaded(file.path, module):
             return False
         path = file.path.replace("\\", "\\\\").replace('"', '\\"')
-        if "\n" in path:
-            return False  # GDB takes one line as one command
+        if "\n" in path or any("\ud800" <= char <= "\udfff" for char in path):
+            return False  # GDB takes one line of UTF-8 as one command
         try:
             gdb.execute(f'add-symbol-file "{path}" -o {module.bias:#x}', to_string=True)
         except gdb.error:

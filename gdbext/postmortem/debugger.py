@@ -143,4 +143,6 @@ def _reason(said: Sequence[str]) -> str:
     lines = own or [
         line for line in said if line.strip() and not line.startswith(("warning: ", "note: "))
     ]
-    return lines[-1] if lines else "GDB did not say why"
+    reason = lines[-1] if lines else "GDB did not say why"
+    # what plug-report says in a session is no help here
+    return "GDB finds no process there" if reason.startswith("no process") else reason

@@ -22,6 +22,7 @@ from gdbext.inferior.frames import (
     register,
     signal_info,
 )
+from gdbext.inferior.text import tolerant
 from gdbext.linker.alone import read_linker_or_images
 from gdbext.linker.places import Map, Place
 from gdbext.stops.causes import read_causes
@@ -103,7 +104,8 @@ def thread_title(inferior: Inferior) -> str | None:
     count = len(inferior.gdb.threads())
     if thread is None or count < 2:
         return None
-    name = f' "{thread.name}"' if thread.name else ""
+    own = tolerant(lambda: thread.name)
+    name = f' "{own}"' if own else ""
     return f"{thread.num} of {count}{name} (LWP {thread.ptid[1]})"
 
 
