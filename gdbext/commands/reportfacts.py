@@ -21,6 +21,7 @@ from gdbext.elf.problem import Problem
 from gdbext.findings.nearslots import NearSlot, find_near_slots
 from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.linker.alone import read_linker_or_images
+from gdbext.linker.modules import VDSO
 from gdbext.linker.rules import glibc_release
 from gdbext.linker.unloaded import Unloaded
 from gdbext.stops.crash import Crash, read_crash
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gdbext.linker.places import Map
 
 _MOST_FRAMES = 256
+_OUTERMOST = ("main", "_start", "clone", "clone3", "start_thread")
 PARTS: dict[str, tuple[str, type[Command], tuple[str, ...]]] = {
     "links": ("Modules", PlugLinks, ()),
     "got": ("Slots that are not ok", PlugGot, ("-all",)),
@@ -104,7 +106,7 @@ def read_report(
         list(_unloaded(crash, space)),
         find_missing(inferior, links.links if links is not None else None),
         _versions(inferior, linker),
-        [*(_told(talk, "note: ") if talk else []), *_notes(inferior)],
+        [*(_told(talk, "note: ") if talk else []), *_notes(inferior, crash)],
     )
 
 
@@ -156,8 +158,8 @@ def _versions(inferior: Inferior, linker: Linker | None) -> Versions:
     )
 
 
-def _notes(inferior: Inferior) -> Iterator[str]:
-    """What the reader must know of the core itself."""
+def _notes(inferior: Inferior, crash: Crash) -> Iterator[str]:
+    """What the reader must know of the core itself, and of what it lacks."""
     core = inferior.core
     if core is None:
         return
@@ -166,6 +168,14 @@ def _notes(inferior: Inferior) -> Iterator[str]:
     thread = inferior.selected_thread()
     if thread is not None and core.read(thread.stack_pointer, 8) is None:
         yield "the core does not hold the stack of this thread, so its callers are not known"
+    outermost, place = crash.frames[-1] if crash.frames else (None, None)
+    if outermost is not None and place is not None and place.module is not None:
+        whole = outermost.function in _OUTERMOST or place.module.kind == VDSO
+        if not whole and inferior.tables.file_of(place.module) is None:
+            yield (
+                f"behind frame #{outermost.level} the stack cannot be followed: the unwind "
+                f"information of {place.module.file_name} is in its file, which is not here"
+            )
 
 
 def _told(talk: str, head: str) -> list[str]:

@@ -15,12 +15,14 @@ _CALL = 24  # bytes before a return address that decode the call
 
 
 class BadCall(NamedTuple):
-    """The call that led to a bad PC. `slot` is None when it went through a register or pointer."""
+    """The call that led to a bad PC. `slot` is None when it went through a register or pointer,
+    and when the code of the call is not there to be read: then `known` is False."""
 
     return_address: int
     caller: Module
     slot: Slot | None
     slot_module: Module | None
+    known: bool = True
 
 
 def find_bad_call(space: Map, pc: int, stack_pointer: int, link: int | None) -> BadCall | None:
@@ -41,7 +43,7 @@ def find_bad_call(space: Map, pc: int, stack_pointer: int, link: int | None) -> 
         return None
     slot = called_slot(space, target)
     module = space.linker.owner(slot.address) if slot and space.linker else None
-    return BadCall(target, found[0], slot, module)
+    return BadCall(target, found[0], slot, module, slot is not None or _has_code(space, target))
 
 
 def called_slot(space: Map, return_address: int) -> Slot | None:
@@ -58,6 +60,14 @@ def called_slot(space: Map, return_address: int) -> Slot | None:
         return at[1] if at else None
     module = space.linker.owner(way[1]) if space.linker else None
     return space.stub_at(module, way[1]) if module else None
+
+
+def _has_code(space: Map, return_address: int) -> bool:
+    try:
+        space.process.memory.read(return_address - _CALL, _CALL)
+    except Unreadable:
+        return False
+    return True
 
 
 def _is_code(space: Map, pc: int) -> bool:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
 import gdb
 
-from gdbext.elf.arch import ARCHES, Arch
-from gdbext.elf.core import Core, decode_auxv, decode_path, open_core
+from gdbext.elf.core import decode_auxv, decode_path, open_core
 from gdbext.elf.file import ElfFile, FileData, map_file, open_elf
-from gdbext.elf.image import Image
+from gdbext.elf.image import PF_X, Image
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import BlockCache, Memory, read_string
@@ -30,7 +29,7 @@ from gdbext.inferior.frames import (
 )
 from gdbext.inferior.memory import GdbMemory
 from gdbext.inferior.symbolfiles import SymbolLoader
-from gdbext.inferior.text import tolerant
+from gdbext.inferior.target import NO_PROCESS, core_path, find_arch, given_program, target_kind
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
@@ -38,11 +37,10 @@ from gdbext.linker.modules import Linker, Module
 from gdbext.linker.once import once
 from gdbext.linker.places import Map
 from gdbext.linker.process import AT_EXECFN, AT_PHDR, Region
-from gdbext.linker.regions import core_regions, parse_maps
+from gdbext.linker.regions import core_regions, parse_maps, region_finder
 from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread
 
-NO_PROCESS = "no process: run the program, attach to one, connect to a target or open a core first"
 # The fastest with 1,000 plugins: 64 KiB copies too much, 4 KiB asks too often.
 _NATIVE_BLOCK = 1 << 13
 _REMOTE_BLOCK = 1 << 12  # a remote packet holds about a page
@@ -57,9 +55,9 @@ class Inferior:
         self.gdb = gdb.selected_inferior()
         if not self.gdb.pid and not self.gdb.threads():
             raise Problem(NO_PROCESS)
-        self.target = _target_kind(self.gdb)
-        self.core = open_core(_core_path(self.gdb)) if self.target == "core" else None
-        self.arch = _arch(self.gdb, self.core)
+        self.target = target_kind(self.gdb)
+        self.core = open_core(core_path(self.gdb)) if self.target == "core" else None
+        self.arch = find_arch(self.gdb, self.core)
         # who loads symbols into GDB; nobody, unless that was asked for
         self.symbols: SymbolLoader | None = None
         self.kept: dict[tuple[object, ...], Any] = {}
@@ -126,7 +124,7 @@ class Inferior:
         for region in self._regions:
             if region.start <= phdr < region.end and region.path and region.path[0] == "/":
                 return region.path
-        if program := _program():
+        if program := given_program():
             return program
         try:
             return decode_path(read_string(self.memory, self.auxv[AT_EXECFN]))
@@ -136,7 +134,7 @@ class Inferior:
     def main_file(self) -> ElfFile | None:
         """The program that GDB was given, else the file that has its path here. A static one can
         be compared by its first page alone, and is not taken where a core lacks that."""
-        given, path = _program(), self.main_path()
+        given, path = given_program(), self.main_path()
         if given:
             return self.open_file(given)
         file = self.open_file(path) if path else None
@@ -183,7 +181,7 @@ class Inferior:
     def _search(self) -> tuple[str, tuple[str, ...], str | None]:
         """(sysroot, solib-search-path, the program that GDB was given)."""
         folders = str(gdb.parameter("solib-search-path") or "").split(":")
-        return str(gdb.parameter("sysroot") or ""), tuple(filter(None, folders)), _program()
+        return str(gdb.parameter("sysroot") or ""), tuple(filter(None, folders)), given_program()
 
     def _local_paths(self, path: str) -> Iterator[str]:
         if self.target == "native":
@@ -220,12 +218,21 @@ class Inferior:
         return Unwinding(
             lambda addresses: self.symbols is not None and self.symbols.load(addresses),
             self._has_stack,
+            self._may_be_code,
             self.arch.sp,
             self.arch.link_register,
         )
 
     def _has_stack(self, pointer: int) -> bool:
         return self.core is None or self.core.read(pointer, 8) is not None
+
+    def _may_be_code(self, address: int) -> bool:
+        region = self._find_region(self.arch.code_address(address))
+        return region is None or region.flags is None or bool(region.flags & PF_X)
+
+    @cached_property
+    def _find_region(self) -> Callable[[int], Region | None]:
+        return region_finder(self._regions)
 
     @once
     def map(self, linker: Linker | None) -> Map:
@@ -260,58 +267,3 @@ def has_process() -> bool:
     """Whether the selected inferior has a process or a core."""
     inferior = gdb.selected_inferior()
     return bool(inferior.pid or inferior.threads())
-
-
-def _target_kind(inferior: gdb.Inferior) -> str:
-    """`native`, `core`, `remote`, `extended-remote` and so on, as GDB names its targets."""
-    if hasattr(inferior, "connection"):
-        if inferior.connection is None:
-            raise Problem(NO_PROCESS)
-        return str(inferior.connection.type)
-    # GDB before 12 says it in this text alone: "  - native (Native process)"
-    stack = gdb.execute("maint print target-stack", to_string=True)
-    names = re.findall(r"^ *- ([\w-]+) \(", stack, re.MULTILINE)
-    kinds = ("core", "native", "remote", "extended-remote")
-    return next((kind for kind in kinds if kind in names), "unknown")
-
-
-def _program() -> str | None:
-    """The program that GDB was given, None when it knows none."""
-    space = gdb.current_progspace()
-    return space.filename if space else None
-
-
-def _arch(inferior: gdb.Inferior, core: Core | None) -> Arch:
-    """The program's CPU: GDB's word for it, and a core's own, which must agree."""
-    name = inferior.architecture().name()
-    by_gdb = next((arch for arch in ARCHES if name == arch.gdb_name), None)
-    by_core = next((arch for arch in ARCHES if core and core.machine == arch.machine), None)
-    if core is not None and by_core is not None and by_gdb is not by_core:
-        raise Problem(
-            f"this is a core of {by_core.name}, which this GDB takes for {name}: "
-            f"use a GDB that knows {by_core.name}, such as gdb-multiarch"
-        )
-    if by_gdb is None or (core is not None and by_core is None):
-        known = " and ".join(arch.name for arch in ARCHES)
-        raise Problem(f"this program's CPU is {name}; gdbext knows {known} alone")
-    return by_gdb
-
-
-# A core target keeps its number and its file; another core gets another number.
-_core_paths: dict[int | None, str] = {}
-
-
-def _core_path(inferior: gdb.Inferior) -> str:
-    """GDB 18 has gdb.Inferior.corefile; older ones say it in the text of `info target` alone."""
-    corefile = getattr(inferior, "corefile", None)
-    if corefile is not None:
-        return str(corefile.filename)
-    connection = getattr(inferior, "connection", None)
-    number = connection.num if connection else None  # GDB before 12 has no numbers
-    if number is None or number not in _core_paths:
-        text = tolerant(lambda: gdb.execute("info target", to_string=True))
-        match = re.search(r"core dump file:\n\t`(.*?)', file type ", text, re.DOTALL)
-        if match is None:
-            raise Problem("GDB does not say which core file it has open")
-        _core_paths[number] = match.group(1)
-    return _core_paths[number]

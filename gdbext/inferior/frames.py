@@ -89,10 +89,12 @@ def read_frames(most: int, unwinding: Unwinding | None = None) -> list[Frame]:
 class Unwinding(NamedTuple):
     """What makes GDB's frames right: `load` gets symbols for code at these addresses and tells
     whether there were any, so that the stack has to be read anew; `has_stack` tells whether the
-    memory that a frame's caller is read from is there, given the frame's SP register."""
+    memory that a frame's caller is read from is there, given the frame's SP register;
+    `may_be_code` is false for addresses in memory that is mapped and not executable."""
 
     load: Callable[[Iterable[int]], bool]
     has_stack: Callable[[int], bool]
+    may_be_code: Callable[[int], bool]
     stack_register: str
     link_register: str | None
 
@@ -100,12 +102,15 @@ class Unwinding(NamedTuple):
 def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
     """The caller's frame; None where GDB could but make it up.
 
-    GDB up to 13 reads zeros, without an error, where a core has left the stack out."""
+    Without unwind information GDB guesses, and takes what lies on the stack for return addresses;
+    up to version 13 it reads zeros, without an error, where a core has left the stack out."""
     caller: gdb.Frame | None = frame.older()
     if caller is None or int(caller.pc()) < _NOWHERE:
         return None  # the end of a stack that nothing marks
     if unwinding is None:
         return caller
+    if not unwinding.may_be_code(int(caller.pc())):
+        return None
     if unwinding.link_register is not None and frame.newer() is None:
         return caller  # by the link register
     pointer = _register(frame, unwinding.stack_register)

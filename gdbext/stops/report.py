@@ -79,7 +79,11 @@ def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
 
 def _call(call: BadCall, pc: int) -> Iterator[tuple[str, str]]:
     if call.return_address != pc:
-        way = " (return address)" if call.slot else ", through a pointer that is no GOT slot"
+        way = " (return address)"
+        if call.slot is None and call.known:
+            way = ", through a pointer that is no GOT slot"
+        elif call.slot is None:
+            way = "; through what is not known: that code is neither in memory nor in a file here"
         yield "called from", module_offset(call.caller, call.return_address) + way
     if call.slot is not None and call.slot_module is not None:
         slot = call.slot
