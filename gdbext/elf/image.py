@@ -197,3 +197,13 @@ def read_dynamic(memory: Memory, address: int, count: int) -> tuple[tuple[int, i
     tags = words[::2]
     last = tags.index(0) if 0 in tags else count
     return tuple(zip(tags[:last], words[1 : 2 * last : 2]))
+
+
+def same_dynamic(loaded: Image, other: Image) -> bool:
+    """Whether two images' dynamic sections agree, but for what ld.so relocates or fills in."""
+    if len(loaded.dynamic) != len(other.dynamic):
+        return False
+    return all(
+        tag == other_tag and (tag == DT_DEBUG or value in (other_value, other_value + loaded.bias))
+        for (tag, value), (other_tag, other_value) in zip(loaded.dynamic, other.dynamic)
+    )

@@ -10,8 +10,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gdbext.elf.core import Core, MappedFile, decode_path
-from gdbext.elf.file import FileData, read_elf
-from gdbext.elf.image import Image, decode_header, decode_segments
+from gdbext.elf.file import ElfFile, FileData, read_elf
+from gdbext.elf.image import (
+    Image,
+    decode_header,
+    decode_segments,
+    read_dynamic,
+    same_dynamic,
+)
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import PAGE, read_string
@@ -89,8 +95,8 @@ def execution_name(core: Core) -> str | None:
 def is_program(core: Core, main: Mapped | None, data: FileData) -> bool | None:
     """Whether these are the contents of the program that a core is of.
 
-    By the build-id, else by the first page; None where the core holds neither and the auxiliary
-    vector does not contradict.
+    By the build-id, else by the first page, else by the dynamic section (qemu-user dumps no more);
+    None where the core holds none of these and the auxiliary vector does not contradict.
     """
     try:
         file = read_elf("", data)
@@ -107,5 +113,17 @@ def is_program(core: Core, main: Mapped | None, data: FileData) -> bool | None:
     auxv = core.auxv
     if header.machine != core.machine or auxv.get(AT_PHNUM, header.phnum) != header.phnum:
         return False
-    entry = auxv.get(AT_ENTRY, header.entry)
-    return False if (entry - header.entry) % PAGE else None
+    bias = auxv.get(AT_ENTRY, header.entry) - header.entry
+    return False if bias % PAGE else _has_dynamic(core, file, bias)
+
+
+def _has_dynamic(core: Core, file: ElfFile, bias: int) -> bool | None:
+    own = file.image
+    if own.dynamic_address is None:
+        return None
+    address = bias + own.dynamic_address
+    try:
+        entries = read_dynamic(Dumped(core), address, len(own.dynamic) + 1)
+    except Unreadable:
+        return None
+    return same_dynamic(Image(own.header, own.segments, bias, entries, address), own)

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gdbext.elf.file import ElfFile
-from gdbext.elf.image import Image, read_dynamic
+from gdbext.elf.image import Image, read_dynamic, same_dynamic
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE
 from gdbext.linker.modules import VDSO, Module
 from gdbext.linker.process import Process, Region
-from gdbext.linker.rendezvous import same_dynamic
 
 SAME, REPLACED, DELETED, MEMORY = "same", "replaced", "deleted", "memory"
 

@@ -22,6 +22,7 @@ from gdbext.elf.image import (
     decode_segments,
     read_image,
     read_image_by_segments,
+    same_dynamic,
 )
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import PAGE, Memory, read_word, read_words
@@ -82,16 +83,6 @@ def place_file_image(process: Process, file: ElfFile, bias: int) -> Image:
         raise Problem(f"the file {file.path!r} is not the one that was loaded")
     process.back_with_file(image, file)
     return image
-
-
-def same_dynamic(loaded: Image, other: Image) -> bool:
-    """Whether two images' dynamic sections agree, but for what ld.so relocates or fills in."""
-    if len(loaded.dynamic) != len(other.dynamic):
-        return False
-    return all(
-        tag == other_tag and (tag == DT_DEBUG or value in (other_value, other_value + loaded.bias))
-        for (tag, value), (other_tag, other_value) in zip(loaded.dynamic, other.dynamic)
-    )
 
 
 def find_r_debug(process: Process, main: Image | None) -> int:

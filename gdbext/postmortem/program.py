@@ -10,7 +10,7 @@ from gdbext.elf.core import Core
 from gdbext.elf.file import map_file
 from gdbext.elf.mapped import Mapped, execution_name, is_program, main_mapping
 from gdbext.elf.problem import Problem
-from gdbext.linker.storage import kept_paths
+from gdbext.elf.storage import kept_paths
 
 
 class Program(NamedTuple):
@@ -41,11 +41,11 @@ def find_program(core: Core, exe: str | None, sysroot: str | None) -> Program:
         if same:
             return Program(path, None)
         (others if same is False else unknown).append(path)
-    return Program(None, _not_found(main, others, unknown, sysroot))
+    return Program(None, _not_found(core, main, others, unknown, sysroot))
 
 
 def _not_found(
-    main: Mapped | None, others: list[str], unknown: list[str], sysroot: str | None
+    core: Core, main: Mapped | None, others: list[str], unknown: list[str], sysroot: str | None
 ) -> str:
     build = f" (build-id {main.build_id})" if main and main.build_id else ""
     if unknown:
@@ -53,9 +53,10 @@ def _not_found(
         return f"{what}; --exe {unknown[0]} takes it for the program"
     if others:
         return f"{others[0]} is another build than the one that wrote this core{build}; not used"
-    if main is None:
+    name = main.path if main is not None else execution_name(core)
+    if name is None:
         return "the core does not say which program it is of; name it by --exe for symbols"
-    where = _below(sysroot, main.path)
+    where = _below(sysroot, name) if name.startswith("/") else name
     return f"{where} is not here{build}; name it by --exe for symbols"
 
 
@@ -67,6 +68,7 @@ def _candidates(core: Core, main: Mapped | None, sysroot: str | None) -> Iterato
     for path in names:
         if path.startswith("/"):
             yield _below(sysroot, path)
+            yield path
     if main is not None and main.build_id is not None:
         yield from kept_paths(main.build_id, sysroot, os.environ)
     for path in names:
