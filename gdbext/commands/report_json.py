@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 def report_document(facts: ReportFacts) -> dict[str, Any]:
     """Everything, complete, without the schema key."""
     crash = facts.crash
-    frames = [_frame(frame, place) for frame, place in crash.frames]
+    outer = [frame.pc for frame, _ in crash.frames[1:]]
+    frames = [
+        _frame(frame, place, inlined=frame.pc == caller)
+        for (frame, place), caller in zip(crash.frames, [*outer, None])
+    ]
     document: dict[str, Any] = {
         "gdbext": __version__,
         "target": facts.target,
@@ -106,7 +110,8 @@ def _events() -> list[dict[str, Any]]:
     return [event_document(event) for event in state.log.events.values()]
 
 
-def _frame(frame: Frame, place: Place) -> dict[str, Any]:
+def _frame(frame: Frame, place: Place, inlined: bool) -> dict[str, Any]:
+    """`inlined`: the function is part of the next frame's, which alone has a symbol."""
     module, ghost = place.module, place.ghost
     path, offset, build_id = None, None, None
     if module is not None:
@@ -115,6 +120,8 @@ def _frame(frame: Frame, place: Place) -> dict[str, Any]:
     elif ghost is not None:
         path, offset, build_id = ghost.library.path, hex(ghost.offset), ghost.library.build_id
     function = place.definition.symbol if place.definition else frame.function
+    if inlined and frame.function:
+        function = frame.function
     return {
         "level": frame.level,
         "pc": hex(frame.pc),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gdbext.linker.places import Map
 
 _MOST_FRAMES = 256
+_NEAR_FRAMES = 4
 _OUTERMOST = ("main", "_start", "clone", "clone3", "start_thread")
 PARTS: dict[str, tuple[str, type[Command], tuple[str, ...]]] = {
     "links": ("Modules", PlugLinks, ()),
@@ -90,7 +91,7 @@ def read_report(
         parts[key] = Part.of(kind, inferior, *words)
     say("files")
     space = inferior.map(linker)
-    near = find_near_slots(space, _code(crash))
+    near = _near_slots(crash, space)
     addresses = {one.slot.address for one in near}
     total, verdicts, parts["got"] = _not_ok(parts["got"], addresses)
     links = parts["links"].facts
@@ -110,9 +111,11 @@ def read_report(
     )
 
 
-def _code(crash: Crash) -> int:
-    """Where the crashing code is: the PC, or the innermost frame that lies in a module."""
-    return next((frame.lookup for frame, place in crash.frames if place.module), 0)
+def _near_slots(crash: Crash, space: Map) -> list[NearSlot]:
+    """Those of the innermost frame that uses any: libc itself hardly does."""
+    inside = [frame.lookup for frame, place in crash.frames if place.module]
+    found = (find_near_slots(space, address) for address in inside[:_NEAR_FRAMES])
+    return next(filter(None, found), [])
 
 
 def _not_ok(part: Part, near: set[int]) -> tuple[int, dict[int, tuple[str, str | None]], Part]:

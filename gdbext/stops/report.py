@@ -108,7 +108,7 @@ def source_of(crash: Crash, color: bool, width: int) -> Iterator[str]:
 
 def frame_lines(frames: list[tuple[Frame, Place]], most: int, width: int) -> Iterator[str]:
     """A backtrace of at most so many frames; those of one recursion are folded."""
-    for _, group in groupby(frames[:most], key=lambda row: row[0].pc):
+    for _, group in groupby(frames[:most], key=lambda row: (row[0].pc, row[0].function)):
         same = list(group)
         for frame, place in same if len(same) == 2 else same[:1]:
             yield shortened(frame_line(frame, place), width)
