@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import signal as signals
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -157,7 +157,7 @@ def _versions(inferior: Inferior, linker: Linker | None) -> Versions:
         release = glibc_release(linker, inferior.tables) if libc == "glibc" else None
         version = f"2.{release}" if release is not None else None
     return Versions(
-        __version__, gdb.VERSION, platform.python_version(), libc, version, inferior.arch.name
+        __version__, gdb.VERSION, sys.version.split()[0], libc, version, inferior.arch.name
     )
 
 
