@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from gdbext.elf.arch import COPY, RELATIVE, Arch
@@ -49,12 +51,18 @@ class Conflict(NamedTuple):
     brought: str
 
 
-class Conflicts(NamedTuple):
+@dataclass(frozen=True)
+class Conflicts:
     """`found` holds true and benign ones; `unknown` says which references could not be judged."""
 
     found: list[Conflict]
-    duplicates: int
     unknown: list[str]
+    lookup: Lookup
+
+    @cached_property
+    def duplicates(self) -> int:
+        """As count_duplicates() gives it; it takes as long as the conflicts do."""
+        return count_duplicates(self.lookup)
 
 
 def find_conflicts(memory: Memory, arch: Arch, lookup: Lookup) -> Conflicts:
@@ -81,7 +89,7 @@ def find_conflicts(memory: Memory, arch: Arch, lookup: Lookup) -> Conflicts:
         bound, problems = _bound(lookup, module, counts)
         found += _of_module(lookup, module, bound, copied)
         unknown += [f"{module.path}: {problem}" for problem in problems]
-    return Conflicts(found, count_duplicates(lookup), unknown)
+    return Conflicts(found, unknown, lookup)
 
 
 def _own_references(
