@@ -14,11 +14,13 @@ from typing import Any
 import gdb
 
 from gdbext.elf.core import decode_auxv, decode_path, open_core
-from gdbext.elf.file import ElfFile, FileData, map_file, open_elf
+from gdbext.elf.file import ElfFile, FileData, FileView, map_file, open_elf, read_elf
 from gdbext.elf.image import PF_X, Image
+from gdbext.elf.mapped import dumped_build_id, mapped_programs
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import BlockCache, Memory, read_string
+from gdbext.elf.storage import kept_paths
 from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
 from gdbext.inferior.frames import (
@@ -143,6 +145,10 @@ class Inferior:
         return file if self.unchanged_on_disk(self.auxv.get(AT_PHDR, 0)) else None
 
     def open_file(self, path: str) -> ElfFile | None:
+        memory = self.memory
+        data = memory.matching(path) if isinstance(memory, DumpedMemory) else None
+        if isinstance(data, FileView):
+            return read_elf(data.path, data)
         return next(self._open_candidates(path), None)
 
     def _open_candidates(self, path: str) -> Iterator[ElfFile]:
@@ -199,6 +205,18 @@ class Inferior:
         if self.core is not None and not path.startswith("/"):
             yield os.path.join(os.path.dirname(os.path.abspath(self.core.path)), path)
         yield path
+        if build_id := self._build_ids.get(path):
+            yield from kept_paths(build_id, sysroot, os.environ)
+
+    @cached_property
+    def _build_ids(self) -> dict[str, str]:
+        """Those that the core tells, by path: asked for when no file at its path matches."""
+        core = self.core
+        if core is None:
+            return {}
+        files = mapped_programs(core)
+        found = ((file.path, dumped_build_id(core, file.start)) for file in files)
+        return {path: build_id for path, build_id in found if build_id is not None}
 
     def threads(self) -> Sequence[Thread]:
         """Every thread with its SP and TP; the selected thread and frame stay selected."""

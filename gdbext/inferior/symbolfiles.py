@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import gdb
 
+from gdbext.inferior.text import tolerant
 from gdbext.linker.modules import VDSO, Linker, Module
 
 if TYPE_CHECKING:
@@ -33,17 +34,18 @@ class SymbolLoader:
             return False
         loaded = False
         for address in addresses:
-            module = self._linker.owner(self._inferior.arch.code_address(address))
+            place = self._inferior.arch.code_address(address)
+            module = self._linker.owner(place)
             if module is not None and module.map.address not in self._asked:
                 self._asked.add(module.map.address)
-                loaded = self._load(module) or loaded
+                loaded = self._load(module, place) or loaded
         return loaded
 
-    def _load(self, module: Module) -> bool:
+    def _load(self, module: Module, address: int) -> bool:
         if module.kind == VDSO:
             return False  # GDB reads it from memory
         file = self._inferior.tables.file_of(module)
-        if file is None or _is_loaded(file.path, module):
+        if file is None or _is_loaded(file.path, address):
             return False
         path = file.path.replace("\\", "\\\\").replace('"', '\\"')
         if "\n" in path or any("\ud800" <= char <= "\udfff" for char in path):
@@ -55,13 +57,11 @@ class SymbolLoader:
         return True
 
 
-def _is_loaded(path: str, module: Module) -> bool:
-    """Whether GDB has the symbols of this file at the module's address."""
+def _is_loaded(path: str, address: int) -> bool:
+    """Whether GDB has the symbols of this file where they belong: of qemu-user's cores it puts
+    the program itself at the addresses of the file."""
     real = os.path.realpath(path)
-    space = gdb.current_progspace()
-    for objfile in gdb.objfiles():
-        if objfile.filename and os.path.realpath(objfile.filename) == real:
-            start = module.image.loads[0].vaddr + module.bias if module.image else 0
-            own = getattr(space, "objfile_for_address", None)  # GDB 12
-            return own is None or own(start + 64) in (objfile, None)
-    return False
+    if not any(o.filename and os.path.realpath(o.filename) == real for o in gdb.objfiles()):
+        return False
+    said = tolerant(lambda: gdb.execute(f"info symbol {address:#x}", to_string=True))
+    return not said.startswith("No symbol matches")

@@ -7,8 +7,10 @@ bytes that the core does hold are the file's own.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from gdbext.elf.core import Core, MappedFile
@@ -119,6 +121,21 @@ class DumpedMemory:
         if place < 0 or address >= self._files[place].end:
             return None
         return self._file_of(place) is not None
+
+    def matching(self, path: str) -> FileData | None:
+        """The file that is mapped as `path`, or under its name, if one that matches is here."""
+        place = self._places.get(path, self._places.get(os.path.basename(path)))
+        return self._file_of(place) if place is not None else None
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Which mapping is the first one of a path, and of a file name."""
+        places: dict[str, int] = {}
+        for place, file in enumerate(self._files):
+            if not file.offset:
+                places.setdefault(file.path, place)
+                places.setdefault(os.path.basename(file.path), place)
+        return places
 
     def back_with_file(self, image: Image, file: ElfFile) -> None:
         """Let the read-only segments of `image` be read from `file`, which is known to match."""

@@ -103,7 +103,8 @@ def quoted(path: Path) -> str:
 
 def _run(command: Sequence[str], talk: Path, progress: Callable[[str], None]) -> int:
     """Run GDB with all that it says in a file, and give its exit status."""
-    environment = {**os.environ, "TERM": "dumb"}
+    # what GDB says is read here: without translations (gettext(3) asks LANGUAGE first)
+    environment = {**os.environ, "TERM": "dumb", "LANGUAGE": "en"}
     with talk.open("a") as errors:
         try:
             process = subprocess.Popen(

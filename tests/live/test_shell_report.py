@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import json
 import lzma
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cores import Core
-from tests.harness import environment, gdb_program, validated
-from tests.programs import ARM64_ROOT, CHECKOUT, Program
-
-COMMAND = "import sys; from gdbext.cli import main; sys.exit(main(sys.argv[1:]))"
-
-
-def report(*arguments: str | Path, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
-    path = environment()["PYTHONPATH"]
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, "report", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment(PYTHONPATH=f"{CHECKOUT}:{path}"),
-        timeout=240,
-    )
-
-
-def options(made: Core) -> list[str | Path]:
-    """What GDB must be told for a core of another machine."""
-    if not made.arm64:
-        return ["--gdb", gdb_program()]
-    return ["--gdb", gdb_program(arm64=True), "--sysroot", ARM64_ROOT, "--exe", made.program]
+from tests.harness import validated
+from tests.programs import Program
+from tests.reporting import options, report
 
 
 def test_a_report(core: Callable[..., Core], tmp_path: Path) -> None:

@@ -1,0 +1,241 @@
+"""Cores of every sort through `gdbext report`: the right names, or that they are not known."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import cores
+from tests.cores import Core, crash
+from tests.programs import Program
+from tests.reporting import document, names, options, report
+
+NULL_FRAMES = [(None, None), ("libplugin.so", "plugin_run"), ("host", "main")]
+X86_64 = pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
+PROGRAM = r"""
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static pthread_barrier_t barrier;
+static int deref(volatile char *where) { return *where; }
+static void *wait_here(void *unused) { pthread_barrier_wait(&barrier); pause(); return unused; }
+int main(int argc, char **argv)
+{
+    int count = argc > 1 ? atoi(argv[1]) : 0;
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 1 << 16);
+    pthread_barrier_init(&barrier, NULL, count + 1);
+    for (int i = 0; i < count; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, &small, wait_here, NULL))
+            return 1;
+    }
+    if (argc > 2) {
+        size_t size = (size_t)atoi(argv[2]) << 20;
+        memset(malloc(size), 1, size);
+    }
+    pthread_barrier_wait(&barrier);
+    usleep(200000);
+    return deref(NULL);
+}
+"""
+KINDS = {
+    "pie": ["gcc"],
+    "nopie": ["gcc", "-no-pie"],
+    "static": ["gcc", "-static"],
+    "static-pie": ["gcc", "-static-pie"],
+    "musl": ["musl-gcc"],
+    "musl-static": ["musl-gcc", "-static"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose cores are not kept: they are large."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+def core_of(folder: Path, *words: str | Path, filter: int | None = None) -> Path:  # noqa: A002
+    """The kernel's core of a command, or GDB's where the kernel hands its cores elsewhere."""
+    place = folder / f"core-{len(list(folder.iterdir()))}"
+    place.mkdir()
+    command = [str(word) for word in words]
+    if cores.kernel_writes_here():
+        crash(command, place, filter, "")
+    else:
+        cores.crash_in_gdb(command, place, filter)
+    (core,) = place.glob("core*")
+    return core
+
+
+def compiled(folder: Path, kind: str) -> Path:
+    source = folder / "program.c"
+    source.write_text(PROGRAM)
+    program = folder / kind
+    words = [*KINDS[kind], "-g", "-O0", "-pthread", "-o", str(program), str(source)]
+    subprocess.run(words, check=True, capture_output=True)
+    return program
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_programs(folder: Path, kind: str) -> None:
+    program = compiled(folder, kind)
+    found = document(core_of(folder, program))
+    assert names(found)[:2] == [(kind, "deref"), (kind, "main")]
+    assert found["frames"][0]["file"] == str(folder / "program.c")
+    assert (found["signal"], found["fault_address"]) == ("SIGSEGV", "0x0")
+    assert found["missing"] == []
+    libc = {"musl": "musl", "musl-static": None}.get(kind, "glibc")
+    assert found["versions"]["libc"] == libc
+    if kind in ("nopie", "static"):  # with everything filtered out nothing is known of the program
+        bare = document(core_of(folder, program, filter=0))
+        assert names(bare) == [(None, None)]
+        assert any("--exe" in note for note in bare["notes"])
+        assert any("does not hold the stack" in note for note in bare["notes"])
+
+
+def test_threads(folder: Path) -> None:
+    program = compiled(folder, "pie")
+    done = report(core_of(folder, program, "1000"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    start = lines.index("Threads:")
+    assert lines[start + 1].startswith("Thread 1* ")
+    # on a busy machine some are still on their way to pause()
+    groups = (re.match(r"(\d+) threads: .*, in pause$", line) for line in lines[start:])
+    assert max(int(found[1]) for found in groups if found) > 900
+    assert len(lines) < 80
+    assert "(1001 like this)" in done.stdout or "reg-xstate" not in done.stdout
+    found = document(core_of(folder, program, "40", "1000"))
+    assert len(found["threads"]["threads"]) == 41
+    assert 2 <= len(found["threads"]["stacks"]) <= 8
+    assert names(found)[:2] == [("pie", "deref"), ("pie", "main")]
+
+
+def test_go(folder: Path) -> None:
+    (folder / "main.go").write_text(
+        "package main\nfunc inner(p *int) int { return *p }\nfunc main() { println(inner(nil)) }\n"
+    )
+    env = {**os.environ, "GOCACHE": str(folder / "cache"), "GO111MODULE": "off"}
+    words = ["go", "build", "-gcflags=-l", "-o", "program", "main.go"]
+    subprocess.run(words, cwd=folder, env=env, check=True, capture_output=True)
+    found = document(core_of(folder, "env", "GOTRACEBACK=crash", folder / "program"))
+    assert found["signal"] == "SIGABRT"
+    assert names(found)[0] == ("program", "runtime.raise.abi0")
+    assert found["links"] is None
+    assert all(thread["waits_for"] is None or thread["waits_for"]["kind"] == "futex"
+               for thread in found["threads"]["threads"])  # fmt: skip
+
+
+@pytest.fixture
+def own(program: Callable[[str], Program], folder: Path) -> Path:
+    """A copy of the scenario nullcall that a test may change."""
+    copy = folder / "files"
+    shutil.copytree(program("nullcall/host").folder, copy)
+    return copy
+
+
+@X86_64
+def test_replaced_and_missing_files(own: Path, program: Callable[[str], Program]) -> None:
+    core = core_of(own.parent, own / "host")
+    whole = document(core)
+    builds = {Path(f["module"]).name: f["build_id"] for f in whole["frames"] if f["module"]}
+    assert names(whole)[:3] == NULL_FRAMES
+    assert [Path(s["module"]).name for s in whole["slots_near_call"]] == ["libplugin.so"]
+    assert whole["slots_near_call"][0]["slot"]["symbol"] == "optional_feature"
+    other = program("fpe/host").folder
+    for name in ("libplugin.so", "host"):  # by rename, as packages do it
+        shutil.copy(other / name, own / "new")
+        (own / "new").rename(own / name)
+    replaced = document(core)
+    missing = {Path(m["path"]).name: m for m in replaced["missing"]}
+    # both scenarios have the same host, which is the very same build
+    assert {name: m["state"] for name, m in missing.items()} == {"libplugin.so": "replaced"}
+    assert missing["libplugin.so"]["build_id"] == builds["libplugin.so"]
+    assert builds["libplugin.so"] in missing["libplugin.so"]["remedy"]
+    assert all(f["file"] is None for f in replaced["frames"] if "plugin" in (f["module"] or ""))
+    shutil.rmtree(own)
+    gone = document(core)
+    assert {Path(m["path"]).name for m in gone["missing"]} == {"host", "libplugin.so"}
+    assert gone["missing"][0]["kind"] == "main"
+    assert gone["frames"][1]["module"] == whole["frames"][1]["module"]
+    assert gone["frames"][1]["build_id"] == builds["libplugin.so"]
+    assert "fetch" in report(core).stdout
+    # what debuginfod-find has fetched is used
+    cache = own.parent / "cache"
+    for name, build in builds.items():
+        kept = cache / build / "executable"
+        kept.parent.mkdir(parents=True)
+        shutil.copy(program("nullcall/host").folder / name, kept)
+    fetched = document(core, DEBUGINFOD_CACHE_PATH=str(cache))
+    assert names(fetched)[:3] == NULL_FRAMES
+    assert fetched["missing"] == []
+    assert fetched["cause"] == whole["cause"]
+
+
+@X86_64
+def test_a_program_that_is_not_the_cores(
+    core: Callable[..., Core], program: Callable[[str], Program]
+) -> None:
+    made = core("nullcall/host")
+    found = document(made.path, *options(made), "--exe", program("nopie/host").path)
+    assert any("is not the program that wrote this core" in note for note in found["notes"])
+    assert names(found)[:3] == NULL_FRAMES  # by the one at its path, which is no guess
+
+
+@X86_64
+def test_truncated(core: Callable[..., Core], tmp_path: Path) -> None:
+    made = core("nullcall/host")
+    data = made.path.read_bytes()
+    for part in (0.1, 0.45, 0.95):
+        cut = tmp_path / "core"
+        cut.write_bytes(data[: int(len(data) * part)])
+        found = document(cut, *options(made))
+        assert any("cut short" in note for note in found["notes"])
+        assert (found["signal"], found["fault_address"]) == ("SIGSEGV", "0x0")
+        known = [pair for pair in names(found) if pair[0]]
+        assert all(pair in NULL_FRAMES for pair in known)
+
+
+@X86_64
+@pytest.mark.parametrize("tool", ["zstd", "xz", "lz4", "gzip"])
+def test_compressed(core: Callable[..., Core], tmp_path: Path, tool: str) -> None:
+    made = core("nullcall/host")
+    packed = tmp_path / f"core.{tool}"
+    with packed.open("wb") as file:
+        subprocess.run([tool, "-1", "-c", str(made.path)], stdout=file, check=True)
+    assert names(document(packed, *options(made)))[:3] == NULL_FRAMES
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[: len(whole) // 2])
+    done = report(packed)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"compressed by {tool} and damaged" in done.stderr
+
+
+@X86_64
+def test_gcore(folder: Path, program: Callable[[str], Program]) -> None:
+    # GDB's own core writer, which dumps more and leaves out other notes than the kernel
+    host = program("nullcall/host").path
+    cores.crash_in_gdb([str(host)], folder, None)
+    found = document(folder / "core")
+    assert names(found)[:3] == NULL_FRAMES
+    assert found["cause"]["rule"] == "null_slot"
+
+
+def test_symbols_where_gdb_finds_no_link_map(core: Callable[..., Core]) -> None:
+    made = core("nullcall/host")  # on ARM64 qemu-user's, of which GDB lists no library
+    found = document(made.path, *options(made))
+    assert names(found)[:3] == NULL_FRAMES
+    assert found["frames"][1]["file"].endswith("nullcall/plugin.c")
+    assert found["frames"][2]["file"].endswith("common/host.c")
+    assert found["missing"] == []
+    assert found["next_step"]
