@@ -17,7 +17,8 @@ BIN := .venv/bin
 DEMO_PACKAGES := gdb gcc g++ libc6-dev make binutils python3-venv
 TEST_PACKAGES := $(DEMO_PACKAGES) apache2-bin binutils-aarch64-linux-gnu chromium elfutils \
   g++-aarch64-linux-gnu gcc-aarch64-linux-gnu gdb-multiarch gdbserver libasan8 libc6-dbg \
-  golang-go libc6-dev-arm64-cross libjemalloc2 musl-tools patchelf perl postgresql qemu-user xz-utils
+  golang-go libc6-dev-arm64-cross libjemalloc2 lz4 musl-tools patchelf perl postgresql qemu-user \
+  xz-utils zstd
 
 DEMO_HOST := testprogs/build/x86_64/demo/textpipe
 PYTEST := $(BIN)/python -m pytest

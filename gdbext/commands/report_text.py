@@ -18,9 +18,9 @@ from gdbext.commands.report_sections import (
     version_lines,
     warning_lines,
 )
-from gdbext.commands.slots import hexadecimal, symbol_text, target_text
+from gdbext.commands.slots import hexadecimal, target_text
 from gdbext.elf.notes import read_build_id
-from gdbext.findings.description import module_offset
+from gdbext.findings.description import module_offset, slot_name
 from gdbext.findings.nextsteps import NEXT_STEPS
 from gdbext.render.fit import bold, fitted, wrapped
 from gdbext.render.printable import printable
@@ -105,7 +105,7 @@ def _near(facts: ReportFacts, width: int) -> Iterator[str]:
                 *([hexadecimal(near.slot.value)] if wide else []),
                 near.slot.state or "?",
                 verdict,
-                symbol_text(near.slot),
+                slot_name(near.slot, str),
                 target_text(near.slot, brief=not wide),
             ]
         )

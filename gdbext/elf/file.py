@@ -15,8 +15,6 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.symbols import SymbolTable, sound_strings
 
 _MOST_MAPPED = 64  # files at a time
-_SMALL = 1 << 17  # bytes; copying such a file costs less than mapping it anew for each table
-_MOST_COPIED = 1 << 25  # bytes of all files that are kept as copies
 _MOST_ZEROS = 16 << 20  # no table that anybody looks up in a file is .bss
 _SECTION_FIELDS = ("sh_type", "sh_flags", "sh_addr", "sh_offset", "sh_size", "sh_link")
 
@@ -24,36 +22,22 @@ _SECTION_FIELDS = ("sh_type", "sh_flags", "sh_addr", "sh_offset", "sh_size", "sh
 class FileView:
     """The contents of a regular file, by slices; it is mapped only while it is in use.
 
-    Of small files, copies are kept, up to a limit for all. Each mapping holds a file descriptor,
-    and GDB aborts once it gets one above FD_SETSIZE, 1024 (GDB 13.1, gdb_select): a program of
-    1,000 libraries must not take them all.
+    Each mapping holds a file descriptor, and GDB aborts once it gets one above FD_SETSIZE, 1024
+    (GDB 13.1, gdb_select): a program of 1,000 libraries must not take them all.
     """
 
     _mapped: ClassVar[OrderedDict[int, mmap.mmap]] = OrderedDict()  # by id, the last used one last
-    _copied: ClassVar[int] = 0  # bytes
 
     def __init__(self, path: str, status: os.stat_result) -> None:
         self.path = path
         self._size = status.st_size
         self._identity = _identity(status)
-        self._copy: bytes | None = None
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, piece: slice) -> bytes:
-        copy = self._copy
-        if copy is None:
-            if self._size > _SMALL or FileView._copied + self._size > _MOST_COPIED:
-                return self._mapping()[piece]
-            copy = self._copied_now()
-        return copy[piece]
-
-    def _copied_now(self) -> bytes:
-        with open(self.open(), "rb") as file:
-            copy = self._copy = file.read(self._size)
-        FileView._copied += len(copy)
-        return copy
+        return self._mapping()[piece]
 
     def _mapping(self) -> mmap.mmap:
         mapped, key = FileView._mapped, id(self)
@@ -85,8 +69,6 @@ class FileView:
         return descriptor
 
     def __del__(self) -> None:
-        if self._copy is not None:
-            FileView._copied -= len(self._copy)
         mapping = FileView._mapped.pop(id(self), None)
         if mapping is not None:
             mapping.close()
