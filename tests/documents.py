@@ -85,7 +85,17 @@ def report(
         "cause": cause, "causes": [cause, {**cause, "rule": "other"}], "signal": "SIGSEGV",
         "signal_meaning": "address not mapped", "fault_address": "0x0",
         "fault_address_reason": None, "crash_frame": frames[1], "frames": frames,
-        "registers": [{"name": "rip", "value": "0x0"}, {"name": "rax", "value": None}],
+        "next_step": f"Load {name} first.",
+        "slots_near_call": [
+            {"module": plugin, "how": "call", "code": "0x7f0000001001", "verdict": "ok",
+             "slot": slot(0x7F0000004000, symbol=name), "reason": name},
+        ],
+        "registers": [
+            {"name": "rip", "value": "0x0", "points_to": None, "text": name, "string": name},
+            {"name": "rax", "value": None, "points_to": None, "text": None, "string": None,
+             "value_reason": name},
+        ],
+        "notes": [name],
         "links": {
             "schema": "gdbext/links/1",
             "namespaces": [{"index": 0, "r_debug": "0x7f0000000000", "state": "consistent",
@@ -112,6 +122,16 @@ def report(
             "schema": "gdbext/tls/1", "thread": 1, "generation": 1, "modules": [],
             "static_tls": None, "static_tls_reason": name,
         },
+        "unloaded": [
+            {"path": f"/opt/{name}-gone.so", "start": "0x7f0000000000", "end": "0x7f0000001000",
+             "build_id": None, "evidence": "memory", "probable": True},
+        ],
+        "missing": [
+            {"path": f"/opt/{name}-gone.so", "kind": "mapped", "build_id": "c0ffee",
+             "state": "absent", "build_id_here": None, "remedy": f"copy '{name}'"},
+        ],
+        "versions": {"gdbext": "1.0", "gdb": "13.1", "gdb_python": "3.11.2", "libc": "glibc",
+                     "libc_version": "2.36", "cpu": "x86-64"},
         "events": [event(name)], "warnings": [name],
     }  # fmt: skip
 

@@ -32,6 +32,7 @@ class PlugReport(Command):
     schema = "report"
     arguments = (
         Argument("-document", "Write the JSON document to FILE too.", "FILE", "file"),
+        Argument("-html", "Write one page for a browser to FILE too.", "FILE", "file"),
         Argument("-symbols", "Load symbols for the modules that stacks go through, into GDB."),
         Argument("-talk", "A file with what GDB said so far; its warnings are reported.", "FILE",
                  "file"),
@@ -51,6 +52,10 @@ class PlugReport(Command):
     def also(self, facts: ReportFacts, args: argparse.Namespace) -> None:
         if args.document:
             write(iter([self.json(facts, args)]), args.document)
+        if args.html:
+            from gdbext.render.html import report_html
+
+            write(report_html(self.document(facts, args), facts.document("got")), args.html)
 
     def document(self, facts: ReportFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         from gdbext.commands.report_json import report_document

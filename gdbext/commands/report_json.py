@@ -48,7 +48,7 @@ def report_document(facts: ReportFacts) -> dict[str, Any]:
         "notes": [shown(note) for note in facts.notes],
     }
     for key, part in facts.parts.items():
-        found = _slots(part, facts.slots) if key == "got" else part.document()
+        found = _slots(part, facts) if key == "got" else facts.document(key)
         document[key] = found
         if found is None:
             document[f"{key}_reason"] = shown(part.problem or "it is not known")
@@ -60,9 +60,12 @@ def report_document(facts: ReportFacts) -> dict[str, Any]:
     return document
 
 
-def _slots(part: Part, total: int) -> dict[str, Any] | None:
-    document = part.document()
-    return {"slots": total, "modules": document["modules"]} if document is not None else None
+def _slots(part: Part, facts: ReportFacts) -> dict[str, Any] | None:
+    """plug-got's modules with those slots alone that are not ok."""
+    if facts.not_ok is None:
+        return None
+    modules = part.command.document(facts.not_ok, part.args)["modules"]
+    return {"slots": facts.slots, "modules": modules}
 
 
 def _near_slot(near: NearSlot, facts: ReportFacts) -> dict[str, Any]:

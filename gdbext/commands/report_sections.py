@@ -55,19 +55,19 @@ def missing_lines(facts: ReportFacts, width: int) -> Iterator[str]:
 
 def not_ok_lines(facts: ReportFacts) -> Iterator[str]:
     """The slots that ld.so's own lookup does not confirm."""
-    part = facts.parts["got"]
-    if part.facts is None:
+    part, wrong = facts.parts["got"], facts.not_ok
+    if wrong is None:
         return
-    if not part.facts:
+    if not wrong:
         yield f"  none of {facts.slots}"
         return
-    for judged in part.facts[:_MOST_ROWS]:
+    for judged in wrong[:_MOST_ROWS]:
         yield from list(part.command.text([judged], part.args))[:-1]  # the sum of all is below
-    rest = part.facts[_MOST_ROWS:]
+    rest = wrong[_MOST_ROWS:]
     if rest:
         slots = sum(len(judged.found.slots) for judged in rest)
         yield f"  and {count(slots, 'slot')} in {count(len(rest), 'more module')}: plug-got -all"
-    bad = sum(len(judged.found.slots) for judged in part.facts)
+    bad = sum(len(judged.found.slots) for judged in wrong)
     yield f"{bad} of {count(facts.slots, 'slot')}"
 
 
@@ -171,8 +171,7 @@ def _chosen(facts: ReportFacts) -> set[int]:
         replaced = link.on_disk.state not in ("same", "memory", None)
         if module.kind in ("main", "linker", "preloaded") or replaced or module.path in missing:
             chosen.add(module.map.address)
-    judged = facts.parts["got"].facts or []
-    chosen |= {one.found.module.map.address for one in judged}
+    chosen |= {one.found.module.map.address for one in facts.not_ok or ()}
     families = facts.parts["conflicts"].facts.families if facts.parts["conflicts"].facts else []
     chosen |= {copy.module.map.address for family in families for copy in family.copies}
     return set(sorted(chosen)[:_MOST_MODULES]) if len(chosen) > _MOST_MODULES * 2 else chosen

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal as signals
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gdb
@@ -12,7 +13,7 @@ import gdb
 from gdbext import __version__, settings
 from gdbext.commands.base import Command, Part
 from gdbext.commands.conflicts import PlugConflicts
-from gdbext.commands.got import PlugGot
+from gdbext.commands.got import JudgedModule, PlugGot
 from gdbext.commands.links import PlugLinks
 from gdbext.commands.reportfiles import Missing, find_missing
 from gdbext.commands.threads import PlugThreads
@@ -57,20 +58,33 @@ class Versions(NamedTuple):
 
 class ReportFacts(NamedTuple):
     """The crash itself, what the other commands have to say, by the keys of PARTS, and what GDB
-    warned of. `slots` counts those that were judged; those of `parts` alone are not ok."""
+    warned of. `not_ok` are the modules with the slots alone that are not ok, None where none were
+    judged; `verdicts` are those on `near`, by address. `documents` is document()'s."""
 
     target: str
     program: str | None
     crash: Crash
     parts: dict[str, Part]
     warnings: list[str]
-    slots: int
+    documents: dict[str, dict[str, Any] | None]
+    not_ok: list[JudgedModule] | None
     near: list[NearSlot]
     verdicts: dict[int, tuple[str, str | None]]
     unloaded: list[Unloaded]
     missing: list[Missing]
     versions: Versions
     notes: list[str]
+
+    @property
+    def slots(self) -> int:
+        """How many slots were judged."""
+        return sum(len(judged.found.slots) for judged in self.parts["got"].facts or ())
+
+    def document(self, key: str) -> dict[str, Any] | None:
+        """A part as its own -json has it, made once: JSON and HTML both want all slots."""
+        if key not in self.documents:
+            self.documents[key] = self.parts[key].document()
+        return self.documents[key]
 
 
 def read_report(
@@ -92,8 +106,7 @@ def read_report(
     say("files")
     space = inferior.map(linker)
     near = _near_slots(crash, space)
-    addresses = {one.slot.address for one in near}
-    total, verdicts, parts["got"] = _not_ok(parts["got"], addresses)
+    judged = parts["got"].facts
     links = parts["links"].facts
     return ReportFacts(
         inferior.target,
@@ -101,9 +114,10 @@ def read_report(
         crash,
         parts,
         _told(talk, "warning: ") if talk else [],
-        total,
+        {},
+        _not_ok(judged) if judged is not None else None,
         near,
-        verdicts,
+        _verdicts(near, judged or ()),
         list(_unloaded(crash, space)),
         find_missing(inferior, links.links if links is not None else None),
         _versions(inferior, linker),
@@ -118,27 +132,30 @@ def _near_slots(crash: Crash, space: Map) -> list[NearSlot]:
     return next(filter(None, found), [])
 
 
-def _not_ok(part: Part, near: set[int]) -> tuple[int, dict[int, tuple[str, str | None]], Part]:
-    """How many slots were judged, the verdicts on those near the call, and the part with those
-    slots alone that are not ok."""
-    from dataclasses import replace
-
-    if part.facts is None:
-        return 0, {}, part
-    kept: list[Any] = []
-    verdicts: dict[int, tuple[str, str | None]] = {}
-    total = 0
-    for judged in part.facts:
-        total += len(judged.found.slots)
+def _not_ok(modules: Sequence[JudgedModule]) -> list[JudgedModule]:
+    """The modules with something wrong, and of their slots those that are not ok."""
+    kept = []
+    for judged in modules:
         rows = [row for row in zip(judged.found.slots, judged.judgements) if row[1].verdict != "ok"]
-        for slot, judgement in zip(judged.found.slots, judged.judgements) if near else ():
-            if slot.address in near:
-                verdicts[slot.address] = judgement.verdict, judgement.reason
         wrong = judged.header is not None and judged.header.verdict not in ("ok", None)
         if rows or judged.found.problem or wrong:
             slots = replace(judged.found, slots=[slot for slot, _ in rows])
             kept.append(judged._replace(found=slots, judgements=[j for _, j in rows]))
-    return total, verdicts, part._replace(facts=kept)
+    return kept
+
+
+def _verdicts(
+    near: Sequence[NearSlot], modules: Sequence[JudgedModule]
+) -> dict[int, tuple[str, str | None]]:
+    wanted = {one.slot.address for one in near}
+    owners = {one.module.map.address for one in near}
+    found = {}
+    for judged in modules:
+        if judged.found.module.map.address in owners:
+            for slot, judgement in zip(judged.found.slots, judged.judgements):
+                if slot.address in wanted:
+                    found[slot.address] = judgement.verdict, judgement.reason
+    return found
 
 
 def _unloaded(crash: Crash, space: Map) -> Iterator[Unloaded]:

@@ -24,7 +24,6 @@ from gdbext.linker.unloaded import NOTHING, Ghost, UnloadedSet
 _NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
 _SHF_ALLOC, _SHF_TLS = 2, 0x400  # gABI, section headers
 _NEAR_STACK = 1 << 20
-_LIBRARIES = 64 << 30  # bytes within which a library that is gone has one that is left
 _LARGEST_STACK = 64 << 20  # where nobody lists the mappings
 _RED_ZONE = 128  # bytes below SP that code may use (psABI x86-64, 3.2.2)
 _LARGEST_CONTROL_BLOCK = 1 << 16
@@ -32,8 +31,8 @@ _LARGEST_CONTROL_BLOCK = 1 << 16
 
 class Place(NamedTuple):
     """What lies at `address`. `kind` is module, tls, tcb, stack, below-stack, heap, anonymous,
-    file, null, unloaded, unmapped or unknown; fields that do not apply are None. `listed`: the
-    modules are known, so that a mapped file that is none of them is none."""
+    file, null, unloaded, unmapped or unknown; fields that do not apply are None. `listed` says
+    that all modules are known."""
 
     address: int
     kind: str
@@ -101,8 +100,7 @@ class Map:
         found = self._find_module(address)
         if found is None:
             return None
-        slot = next((s for s in self.slots(found[0]) if s.address == address), None)
-        return (found[0], slot) if slot else None
+        return next(((found[0], s) for s in self.slots(found[0]) if s.address == address), None)
 
     def stub_at(self, module: Module, address: int) -> Slot | None:
         """The slot that the PLT entry around `address` jumps through.
@@ -200,24 +198,17 @@ class Map:
 
     def ghost(self, address: int) -> Ghost | None:
         """The unloaded library that held `address`; None where something is mapped now."""
-        if self._find_module(address) is not None or self._find_region(address) is not None:
-            return None
-        mapped = not self.process.regions() and self._is_readable(address)
+        known = self._find_module(address) or self._find_region(address)
+        mapped = known or (not self.process.regions() and self._is_readable(address))
         return None if mapped else self.unloaded.at(address)
 
     def _nowhere(self, address: int, kind: str) -> Place:
         """Where nothing is now, a library may have been."""
-        ghost = self.unloaded.at(address) if self._is_near_libraries(address) else None
+        modules = self.linker.modules if self.linker else ()
+        ghost = self.unloaded.near(address, [m.image.start for m in modules if m.image])
         if ghost is None:
             return Place(address, kind)
         return Place(address, "unloaded", definition=ghost.definition, ghost=ghost)
-
-    def _is_near_libraries(self, address: int) -> bool:
-        """Whether a library may ever have been at an address: mmap puts all of them side by side,
-        and looking through the heap for traces of one takes a third of a second with 150."""
-        starts = [m.image.start for m in self.linker.modules if m.image] if self.linker else []
-        records = any(u.start <= address < u.end for u in self.unloaded.records)
-        return records or any(abs(address - start) < _LIBRARIES for start in starts)
 
     @cached_property
     def unloaded(self) -> UnloadedSet:

@@ -15,6 +15,7 @@ from gdbext.elf.symbols import SymbolTable
 from gdbext.linker.tables import Definition, Tables
 
 TRACE, EVENTS, MEMORY = "trace", "events", "memory"
+_NEIGHBOURS = 64 << 30  # bytes
 _LOWEST = 1 << 32  # nothing maps a library below on a 64-bit machine, unless it is prelinked
 
 
@@ -85,6 +86,14 @@ class UnloadedSet:
     find_symbols: Callable[[str | None], SymbolTable | None]
     _found: dict[int, Unloaded | None] = field(default_factory=dict)
     _files: dict[Unloaded, tuple[Unloaded, ElfFile | None]] = field(default_factory=dict)
+
+    def near(self, address: int, starts: Sequence[int]) -> Ghost | None:
+        """As at(), but without a search of the heap where no library can have been: mmap puts all
+        side by side, and loaded ones begin at `starts`."""
+        recorded = any(u.start <= address < u.end for u in self.records)
+        if recorded or any(abs(address - start) < _NEIGHBOURS for start in starts):
+            return self.at(address)
+        return None
 
     def at(self, address: int) -> Ghost | None:
         """The library that held `address`, which no loaded module holds; None: none is known."""

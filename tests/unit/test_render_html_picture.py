@@ -89,7 +89,7 @@ def test_what_stands_out_is_in_no_group() -> None:
     document = report(modules, [conflict("/opt/7/lost.so", MAIN)])
     document["frames"] = [frame(0, "/opt/3/lib3.so", "f"), frame(1, MAIN, "main")]
     document["crash_frame"] = document["frames"][0]
-    document["threads"]["stacks"] = []
+    document["threads"]["stacks"] = document["unloaded"] = []
     found = drawn(document)
     names = [node["path"] for node in found["nodes"]]
     alone = {names[child] for child in found["children"][0] if isinstance(child, int)}
@@ -104,7 +104,7 @@ def test_many_losers_are_no_longer_drawn_one_by_one() -> None:
     modules += [module(f"/opt/lib{n}.so", opened_by=MAIN) for n in range(1000)]
     document = report(modules, [conflict(f"/opt/lib{n}.so", MAIN) for n in range(1000)])
     document["frames"] = []
-    document["threads"]["stacks"] = []
+    document["threads"]["stacks"] = document["unloaded"] = []
     found = drawn(document)
     assert len(found["children"][0]) <= 40
     assert found["children"][0][0]["label"].endswith("· 40")
