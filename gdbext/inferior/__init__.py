@@ -237,6 +237,7 @@ class Inferior:
             lambda addresses: self.symbols is not None and self.symbols.load(addresses),
             self._has_stack,
             self._may_be_code,
+            self._in_program,
             self.arch.sp,
             self.arch.link_register,
         )
@@ -247,6 +248,10 @@ class Inferior:
     def _may_be_code(self, address: int) -> bool:
         region = self._find_region(self.arch.code_address(address))
         return region is None or region.flags is None or bool(region.flags & PF_X)
+
+    def _in_program(self, address: int) -> bool:
+        region = self._find_region(address)
+        return region is not None and region.path is not None and region.path == self.main_path()
 
     @cached_property
     def _find_region(self) -> Callable[[int], Region | None]:

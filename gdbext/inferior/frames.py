@@ -90,11 +90,13 @@ class Unwinding(NamedTuple):
     """What makes GDB's frames right: `load` gets symbols for code at these addresses and tells
     whether there were any, so that the stack has to be read anew; `has_stack` tells whether the
     memory that a frame's caller is read from is there, given the frame's SP register;
-    `may_be_code` is false for addresses in memory that is mapped and not executable."""
+    `may_be_code` is false for addresses in memory that is mapped and not executable; `in_program`
+    is true for those in the mappings of the program's own file."""
 
     load: Callable[[Iterable[int]], bool]
     has_stack: Callable[[int], bool]
     may_be_code: Callable[[int], bool]
+    in_program: Callable[[int], bool]
     stack_register: str
     link_register: str | None
 
@@ -111,6 +113,9 @@ def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
         return caller
     if not unwinding.may_be_code(int(caller.pc())):
         return None
+    if tolerant(frame.name) == "main" and unwinding.in_program(int(frame.pc())):
+        # GDB itself stops there, unless it was not told which file is the program
+        return caller if gdb.parameter("backtrace past-main") else None
     if unwinding.link_register is not None and frame.newer() is None:
         return caller  # by the link register
     pointer = _register(frame, unwinding.stack_register)

@@ -37,7 +37,10 @@ def core_target(path: str, exe: str | None, sysroot: str | None, folder: Path) -
     if machine is None:
         raise Problem(f"{path!r} is a core of another CPU than x86-64 and ARM64")
     program = find_program(core, exe, sysroot)
-    arguments = ("--core", plain, *([program.path] if program.path else []))
+    # A program at home is found by plug-report like every library. GDB, told of it, would open
+    # all libraries too, which takes as long as the rest of its work.
+    given = [program.path] if program.path and not program.at_home else []
+    arguments = ("--core", plain, *given)
     # plug-report -symbols loads what is needed: half of GDB's time with 500 libraries
     before = ("set auto-solib-add off", *((f"set sysroot {sysroot}",) if sysroot else ()))
     native = os.uname().machine in (machine.name.replace("-", "_"), machine.name)

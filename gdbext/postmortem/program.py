@@ -14,10 +14,12 @@ from gdbext.elf.storage import kept_paths
 
 
 class Program(NamedTuple):
-    """The executable of a core: its path, None where it is not here; `note` is for the user."""
+    """The executable of a core: its path, None where it is not here; `note` is for the user.
+    `at_home`: it is where the core's own list of mapped files has it."""
 
     path: str | None
     note: str | None
+    at_home: bool = False
 
 
 def find_program(core: Core, exe: str | None, sysroot: str | None) -> Program:
@@ -39,7 +41,8 @@ def find_program(core: Core, exe: str | None, sysroot: str | None) -> Program:
         except Problem:
             continue
         if same:
-            return Program(path, None)
+            home = _below(sysroot, main.path) if main is not None else None
+            return Program(path, None, path == home)
         (others if same is False else unknown).append(path)
     return Program(None, _not_found(core, main, others, unknown, sysroot))
 
