@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from gdbext.inferior import Inferior
 
 
+BUNDLED = (
+    Argument("-with-args", "Put the program's arguments into the bundle."),
+    Argument("-with-environment", "Put its environment into the bundle."),
+)
+
+
 class PlugReport(Command):
     """Show the whole post-mortem of a crash: cause first, then everything around it.
 
@@ -33,6 +39,8 @@ class PlugReport(Command):
     arguments = (
         Argument("-document", "Write the JSON document to FILE too.", "FILE", "file"),
         Argument("-html", "Write one page for a browser to FILE too.", "FILE", "file"),
+        Argument("-bundle", "Write what plug-bundle writes to FILE too.", "FILE", "file"),
+        *BUNDLED,
         Argument("-symbols", "Load symbols for the modules that stacks go through, into GDB."),
         Argument("-talk", "A file with what GDB said so far; its warnings are reported.", "FILE",
                  "file"),
@@ -47,7 +55,14 @@ class PlugReport(Command):
             if args.progress:
                 gdb.write(f"plug-report: now {stage}\n", gdb.STDERR)
 
-        return read_report(inferior, args.talk, args.symbols, say)
+        facts = read_report(inferior, args.talk, args.symbols, say)
+        if not args.bundle:
+            return facts
+        from gdbext.commands.bundlefacts import read_bundle
+
+        say("what belongs into the bundle")
+        bundle = read_bundle(inferior, facts.parts, args.with_args, args.with_environment)
+        return facts._replace(bundle=bundle)
 
     def also(self, facts: ReportFacts, args: argparse.Namespace) -> None:
         if args.document:
@@ -56,6 +71,29 @@ class PlugReport(Command):
             from gdbext.render.html import report_html
 
             write(report_html(self.document(facts, args), facts.document("got")), args.html)
+        if args.bundle and facts.bundle is not None:
+            from gdbext.commands.bundlefacts import pack, write_bundle
+
+            write_bundle(args.bundle, pack(self.bundled(facts), facts.bundle))
+
+    def bundled(self, facts: ReportFacts) -> dict[str, bytes]:
+        """The report as a bundle has it: without texts out of the program's memory."""
+        from gdbext.commands.report_text import report_lines
+        from gdbext.render.html import report_html
+
+        registers = [register._replace(text=None) for register in facts.crash.registers]
+        clean = facts._replace(crash=facts.crash._replace(registers=registers))
+        args = self.parse([])
+        lines = report_lines(clean, False, terminal_width())
+        texts = {
+            "report.json": [self.json(clean, args)],
+            "report.txt": (line + "\n" for line in lines),
+            "report.html": report_html(self.document(clean, args), facts.document("got")),
+        }
+        return {
+            name: "".join(parts).encode("utf-8", "backslashreplace")
+            for name, parts in texts.items()
+        }
 
     def document(self, facts: ReportFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         from gdbext.commands.report_json import report_document

@@ -108,7 +108,7 @@ def _events() -> list[dict[str, Any]]:
     state = trace.state() if trace is not None else None
     if state is None:
         return []
-    from gdbext.stops.recorder_log import event_document
+    from gdbext.stops.recorder.log import event_document
 
     return [event_document(event) for event in state.log.events.values()]
 

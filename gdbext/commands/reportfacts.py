@@ -28,6 +28,7 @@ from gdbext.linker.unloaded import Unloaded
 from gdbext.stops.crash import Crash, read_crash
 
 if TYPE_CHECKING:
+    from gdbext.commands.bundlefacts import BundleFacts
     from gdbext.inferior import Inferior
     from gdbext.linker.modules import Linker
     from gdbext.linker.places import Map
@@ -74,6 +75,7 @@ class ReportFacts(NamedTuple):
     missing: list[Missing]
     versions: Versions
     notes: list[str]
+    bundle: BundleFacts | None = None
 
     @property
     def slots(self) -> int:
