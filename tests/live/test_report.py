@@ -26,6 +26,11 @@ def judge_null_call(document: dict[str, Any]) -> None:
     assert not any(frame["unloaded"] for frame in document["frames"])
     assert document["got"]["slots"] > 10
     assert document["got"]["modules"] == []
+    (near,) = document["slots_near_call"]
+    assert (near["how"], near["slot"]["symbol"]) == ("call", "optional_feature")
+    assert (near["slot"]["state"], near["verdict"]) == ("null", "ok")
+    assert "weak reference" in document["next_step"]
+    assert (document["missing"], document["unloaded"]) == ([], [])
     assert all(document[part] for part in PARTS)
 
 
@@ -35,6 +40,14 @@ def test_a_crash_live(live: Callable[..., Gdb]) -> None:
     judge_null_call(document)
     assert document["links"] == gdb.json("plug-links")
     assert document["conflicts"] == gdb.json("plug-conflicts")
+    registers = {row["name"]: row for row in gdb.json("plug-regs")["registers"]}
+    assert document["registers"] == [registers[row["name"]] for row in document["registers"]]
+    versions = document["versions"]
+    assert gdb.cmd("show version").splitlines()[0].endswith(f" {versions['gdb']}")
+    assert (versions["libc"], versions["cpu"]) == (
+        "glibc",
+        "aarch64" if gdb.arm64 else "x86-64",
+    )
     for width in (80, 160):
         gdb.cmd(f"set width {width}")
         text = gdb.cmd("plug-report")
