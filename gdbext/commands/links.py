@@ -134,8 +134,9 @@ def _document(linker: Linker, link: Link) -> dict[str, Any]:
     return document
 
 
-def links_table(links: list[Link], search: bool = False) -> Iterator[str]:
-    """One line for each module; `search` adds by which rule its file was found."""
+def links_table(links: list[Link], search: bool = False, quick: bool = False) -> Iterator[str]:
+    """One line for each module; `search` adds by which rule its file was found; `quick` as for
+    table()."""
     from gdbext.render.printable import printable
     from gdbext.render.tables import table
 
@@ -162,7 +163,7 @@ def links_table(links: list[Link], search: bool = False) -> Iterator[str]:
     room = terminal_width() - 2 - sum(size + 2 for size in sizes)
     for row, link in zip(rows, links):
         row.append(_fitting(printable(link.module.path), room))
-    yield from table([*headers, "module"], rows, right="opens")
+    yield from table([*headers, "module"], rows, right="opens", quick=quick)
 
 
 def _fitting(path: str, room: int) -> str:

@@ -156,7 +156,7 @@ def module_lines(facts: ReportFacts) -> Iterator[str]:
     chosen = _chosen(facts)
     links = [link for link in part.facts.links if link.module.map.address in chosen]
     yield f"{len(links)} of {len(part.facts.links)} modules; plug-links shows all"
-    yield from links_table(links)
+    yield from links_table(links, quick=True)
 
 
 def _chosen(facts: ReportFacts) -> set[int]:
