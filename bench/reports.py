@@ -50,7 +50,7 @@ def measure(command: Sequence[str], expected: str) -> Timed:
 def commands(core: Path, program: Path, gdb: str) -> dict[str, tuple[list[str], str]]:
     """What is run, and what its output must hold."""
     plain = [gdb, "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "bt"]
-    report = [sys.executable, "-c", COMMAND, "report", str(core), "--exe", str(program)]
+    report = [sys.executable, "-c", COMMAND, "report", str(core)]
     return {
         "gdb, bt": ([*plain, str(program), str(core)], "#1 "),
         "gdbext report": ([*report, "--gdb", gdb], "[gdbext] "),

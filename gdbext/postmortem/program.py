@@ -29,10 +29,12 @@ def find_program(core: Core, exe: str | None, sysroot: str | None) -> Program:
     given is taken as well where the core holds neither.
     """
     main = main_mapping(core)
+    home = _below(sysroot, main.path) if main is not None else None
     if exe is not None:
-        if is_program(core, main, map_file(exe)) is False:  # a missing file is the user's mistake
+        same = is_program(core, main, map_file(exe))  # a missing file is the user's mistake
+        if same is False:
             return Program(None, f"{exe} is not the program that wrote this core and is not used")
-        return Program(exe, None)
+        return Program(exe, None, bool(same and home) and os.path.abspath(exe) == home)
     others: list[str] = []
     unknown: list[str] = []
     for path in dict.fromkeys(_candidates(core, main, sysroot)):
@@ -41,7 +43,6 @@ def find_program(core: Core, exe: str | None, sysroot: str | None) -> Program:
         except Problem:
             continue
         if same:
-            home = _below(sysroot, main.path) if main is not None else None
             return Program(path, None, path == home)
         (others if same is False else unknown).append(path)
     return Program(None, _not_found(core, main, others, unknown, sysroot))
