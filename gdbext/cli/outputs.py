@@ -57,7 +57,7 @@ def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
         bundle=_absolute(options.bundle),
         private=private,
         width=shutil.get_terminal_size().columns if terminal else 0,
-        color=terminal and _has_color(),
+        color=terminal and has_color(),
     )
     with Progress() as progress:
         run_report(target, outputs, options.gdb, folder, progress.say)
@@ -72,7 +72,7 @@ def _attribute(option: str) -> str:
     return option.lstrip("-").replace("-", "_")
 
 
-def _has_color() -> bool:
+def has_color() -> bool:
     """By TERM and NO_COLOR, as no-color.org has it."""
     return os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
 

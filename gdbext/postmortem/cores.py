@@ -22,9 +22,17 @@ _COMPRESSED = {
 }
 
 
-def core_target(path: str, exe: str | None, sysroot: str | None, folder: Path) -> Target:
-    """A core as GDB's target; raises Problem. `folder` takes what is decompressed."""
-    plain = _decompressed(path, folder)
+def core_target(
+    path: str,
+    exe: str | None,
+    sysroot: str | None,
+    folder: Path,
+    seconds: float | None = None,
+) -> Target:
+    """A core as GDB's target; raises Problem.
+
+    `folder` takes what is decompressed, which may take so many `seconds`."""
+    plain = _decompressed(path, folder, seconds)
     try:
         core = open_core(plain)
     except Problem as problem:
@@ -47,20 +55,43 @@ def core_target(path: str, exe: str | None, sysroot: str | None, folder: Path) -
     return Target("gdb" if native else "gdb-multiarch", arguments, before, note=program.note)
 
 
-def _decompressed(path: str, folder: Path) -> str:
-    """The core itself, or a copy without compression."""
+def compression(start: bytes) -> str | None:
+    """The tool that reads a file with these first bytes, None where it is not compressed."""
+    return next((tool for magic, tool in _COMPRESSED.items() if start.startswith(magic)), None)
+
+
+def _decompressed(path: str, folder: Path, seconds: float | None) -> str:
+    """The core itself, a copy without compression, or another name for it."""
     data = map_file(path)
-    tool = next((tool for magic, tool in _COMPRESSED.items() if data[:8].startswith(magic)), None)
-    if tool is None:
-        return path
+    tool = compression(data[:8])
     target = folder / "core"
+    if tool is None:
+        if _is_utf8(path):
+            return path
+        target.symlink_to(os.path.abspath(path))
+        return str(target)
     try:
         with target.open("wb") as file:
             done = subprocess.run(
-                [tool, "-dc", "--", path], stdout=file, stderr=subprocess.DEVNULL, check=False
+                [tool, "-dc", "--", path],
+                stdout=file,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                timeout=seconds,
             )
     except FileNotFoundError as error:
         raise Problem(f"{path!r} is compressed, and {tool} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise Problem(f"{path!r} is compressed, and {tool} took over {seconds:g} s") from error
     if done.returncode:
         raise Problem(f"{path!r} is compressed by {tool} and damaged")
     return str(target)
+
+
+def _is_utf8(path: str) -> bool:
+    """Whether GDB's Python can decode a file name (GDB 13.1 gives an error otherwise)."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

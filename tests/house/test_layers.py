@@ -28,11 +28,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gdbinit": set(),
     "doctor": {"gdbinit", "packages"},
     "postmortem": {"elf", "packages"},  # runs a GDB, is not run by it
-    "cli": FACTS | {"doctor", "gdbinit", "packages", "postmortem"},
+    "triage": FACTS | {"postmortem"},  # runs many of them
+    "cli": FACTS | {"doctor", "gdbinit", "packages", "postmortem", "triage"},
     "source": {"packages"},
     "__init__": {"commands", "settings", "stops"},
 }
-WITHOUT_GDB = FACTS | {"cli", "gdbinit", "packages", "postmortem", "__init__"}
+WITHOUT_GDB = FACTS | {"cli", "gdbinit", "packages", "postmortem", "triage", "__init__"}
 MAY_PRINT = {"cli", "commands", "stops", "doctor"}
 ONLY_IN = {"elftools": "elf", "tabulate": "render", "pygments": "render"}
 

@@ -1,0 +1,1 @@
+"""Many cores: one report each, grouped by the signatures of their crashes."""
