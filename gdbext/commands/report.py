@@ -44,6 +44,7 @@ class PlugReport(Command):
         Argument("-symbols", "Load symbols for the modules that stacks go through, into GDB."),
         Argument("-talk", "A file with what GDB said so far; its warnings are reported.", "FILE",
                  "file"),
+        Argument("-log", "The log that ld.so wrote of it (LD_DEBUG=files).", "FILE", "file"),
         Argument("-progress", "Say on standard error what is being read."),
         Argument("-color", "Style the text even where it goes to a file."),
     )  # fmt: skip
@@ -55,6 +56,10 @@ class PlugReport(Command):
             if args.progress:
                 gdb.write(f"plug-report: now {stage}\n", gdb.STDERR)
 
+        if args.log:
+            from gdbext.inferior.unloads import read_log
+
+            inferior.logged = read_log(inferior, args.log)
         facts = read_report(inferior, args.talk, args.symbols, say)
         if not args.bundle:
             return facts

@@ -19,6 +19,7 @@ from gdbext.commands.report_sections import (
     warning_lines,
 )
 from gdbext.commands.slots import hexadecimal, target_text
+from gdbext.commands.threads import deadlock_titles
 from gdbext.elf.notes import read_build_id
 from gdbext.findings.description import module_offset, slot_name
 from gdbext.findings.nextsteps import NEXT_STEPS
@@ -37,6 +38,8 @@ _WIDE = 120
 
 def report_lines(facts: ReportFacts, color: bool, width: int) -> Iterator[str]:
     """Everything that matters, in `width` columns where it can be."""
+    for line in deadlock_titles(facts.parts["threads"].facts):
+        yield from (bold(part, color) for part in wrapped("", printable(line), width))
     yield from head_lines(facts.crash, color, width, _more(facts))
     yield from source_of(facts.crash, color, width)
     sections = (

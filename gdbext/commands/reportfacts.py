@@ -111,7 +111,7 @@ def read_report(
     judged = parts["got"].facts
     links = parts["links"].facts
     return ReportFacts(
-        inferior.target,
+        "snapshot" if inferior.core is not None and inferior.core.is_snapshot else inferior.target,
         inferior.main_path(),
         crash,
         parts,

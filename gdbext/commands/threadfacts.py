@@ -96,7 +96,8 @@ def read_thread_facts(inferior: Inferior, last_signal: Sequence[str]) -> ThreadF
     )
     stacks = [[_frame(look, i, f) for i, f in enumerate(s.frames)] for s in crowd.stacks]
     locks = read_loader_locks(inferior.memory, linker, inferior.tables) if linker else []
-    threads = _threads(look, crowd.threads, stacks, locks)
+    named = [r._replace(name=inferior.thread_names.get(r.lwp, r.name)) for r in crowd.threads]
+    threads = _threads(look, named, stacks, locks)
     deadlocks = find_deadlocks(
         threads,
         lambda t: stacks[t.stack] if t.stack is not None else [],

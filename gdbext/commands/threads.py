@@ -225,3 +225,10 @@ def _spot_document(spot: Spot) -> dict[str, Any]:
     document["unloaded"] = spot.ghost is not None
     document["probable"] = spot.ghost is not None and spot.ghost.library.probable
     return document
+
+
+def deadlock_titles(facts: ThreadFacts | None) -> Iterator[str]:
+    """What matters most in a process that waits for itself; None: its threads are not known."""
+    for deadlock in facts.deadlocks if facts is not None else ():
+        head = "deadlock" if deadlock.certain else "perhaps a deadlock"
+        yield f"[gdbext] {head}: {deadlock.text}"

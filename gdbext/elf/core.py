@@ -14,10 +14,13 @@ from gdbext.elf.image import ET_CORE, PT_LOAD, PT_NOTE, Segment, decode_header, 
 from gdbext.elf.notes import Note, decode_notes
 from gdbext.elf.problem import Problem
 
-NT_PRSTATUS, NT_AUXV, NT_FILE = 1, 6, 0x46494C45
+NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE = 1, 3, 6, 0x46494C45
 _CURSIG_AT = 12  # offset of pr_cursig in struct elf_prstatus (Linux, include/linux/elfcore.h)
 _PN_XNUM = 0xFFFF  # more segments than e_phnum can say: sh_info of section 0 has the number
 _SEGMENT_SIZE = 56
+_PID_AT = 24  # offset of pr_pid in struct elf_prpsinfo
+OWNER, NT_NAMES = b"gdbext", 1  # what gdbext adds to the cores that it writes: elf.corefile
+NAME = struct.Struct("<q16s")  # of NT_NAMES: a thread's id and its name (TASK_COMM_LEN)
 _SECTION_INFO_AT = 44  # offset of sh_info in Elf64_Shdr
 
 
@@ -63,6 +66,25 @@ class Core:
         data = next((n.data for n in self.notes if n.type == NT_PRSTATUS), b"")
         number = int.from_bytes(data[_CURSIG_AT : _CURSIG_AT + 2], "little")
         return number or None
+
+    @cached_property
+    def pid(self) -> int | None:
+        """The process's id, as it saw it itself; None where no note tells."""
+        data = next((n.data for n in self.notes if n.type == NT_PRPSINFO), b"")
+        return int.from_bytes(data[_PID_AT : _PID_AT + 4], "little") or None
+
+    @cached_property
+    def thread_names(self) -> dict[int, str]:
+        """{thread id: name}; {} for the kernel's cores, which have no such note."""
+        notes = (n for n in self.notes if (n.owner, n.type) == (OWNER, NT_NAMES))
+        data = next((n.data for n in notes), b"")
+        rows = NAME.iter_unpack(data[: len(data) // NAME.size * NAME.size])
+        return {tid: name.rstrip(b"\0").decode("utf-8", "replace") for tid, name in rows}
+
+    @cached_property
+    def is_snapshot(self) -> bool:
+        """Whether gdbext wrote it of a process that was to go on."""
+        return any(n.owner == OWNER for n in self.notes)
 
     @cached_property
     def files(self) -> tuple[MappedFile, ...]:

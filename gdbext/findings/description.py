@@ -13,7 +13,7 @@ from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
 from gdbext.linker.places import Place
 from gdbext.linker.process import Region
-from gdbext.linker.unloaded import EVENTS, MEMORY, TRACE, Ghost, Unloaded
+from gdbext.linker.unloaded import EVENTS, LOG, MEMORY, TRACE, Ghost, Unloaded
 
 Demangle = Callable[[str], str]
 
@@ -125,6 +125,7 @@ def unloaded_name(library: Unloaded) -> str:
 _EVIDENCE = {
     TRACE: "the trace recorded it",
     EVENTS: "GDB saw it being loaded, and it is in no link_map chain now",
+    LOG: "ld.so's log (LD_DEBUG=files) tells where it was",
     MEMORY: "ld.so's freed memory tells of it: probable, not certain",
 }
 

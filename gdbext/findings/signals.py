@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 REPORTED = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGABRT", "SIGFPE")
+# Those whose default action leaves a core: signal(7).
+CRASHES = ("SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGSEGV", "SIGXCPU",
+           "SIGXFSZ", "SIGSYS")  # fmt: skip
 WITH_ADDRESS = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE")
 SI_KERNEL = 128
 _CODES = {
@@ -42,6 +47,8 @@ _CODES = {
         7: "invalid floating-point operation",
         8: "subscript out of range",
     },
+    "SIGTRAP": {1: "breakpoint", 2: "single step", 4: "hardware breakpoint"},
+    "SIGSYS": {1: "system call that a seccomp filter forbids"},
 }
 
 
@@ -49,6 +56,8 @@ def explain_code(signal: str, code: int) -> str:
     """Why the signal came."""
     if code <= 0:
         return "sent by a program (kill, raise or abort), not by a fault"
+    if code == SI_KERNEL and signal == "SIGTRAP":
+        return "a breakpoint instruction in the program itself"
     if code == SI_KERNEL:
         return "general protection fault (a bad address, alignment or instruction)"
     return _CODES.get(signal, {}).get(code, f"code {code}")
@@ -57,3 +66,31 @@ def explain_code(signal: str, code: int) -> str:
 def has_address(signal: str, code: int) -> bool:
     """Whether siginfo's si_addr holds the fault address."""
     return signal in WITH_ADDRESS and 0 < code < SI_KERNEL
+
+
+class Disposition(NamedTuple):
+    """What a thread does with signals, as proc_pid_status(5) has it: bit n - 1 is signal n."""
+
+    caught: int
+    ignored: int
+    blocked: int
+
+
+def parse_disposition(status: str) -> Disposition:
+    """SigCgt, SigIgn and SigBlk of a /proc/PID/status; zeros where they are missing."""
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    caught, ignored, blocked = (
+        int(fields.get(key, "0"), 16) for key in ("SigCgt", "SigIgn", "SigBlk")
+    )
+    return Disposition(caught, ignored, blocked)
+
+
+def is_deadly(number: int, code: int, disposition: Disposition) -> bool:
+    """Whether a signal of CRASHES that was just delivered ends the program.
+
+    A fault (code above 0) that is blocked or ignored does so too: Linux, force_sig_info_to_task.
+    """
+    bit = 1 << number - 1
+    if disposition.caught & bit and not (code > 0 and disposition.blocked & bit):
+        return False
+    return not (disposition.ignored & bit and code <= 0)

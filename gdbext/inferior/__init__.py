@@ -35,6 +35,7 @@ from gdbext.inferior.target import NO_PROCESS, core_path, find_arch, given_progr
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
+from gdbext.linker.filelog import LoggedLoad
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.once import once
 from gdbext.linker.places import Map
@@ -60,6 +61,7 @@ class Inferior:
         self.target = target_kind(self.gdb)
         self.core = open_core(core_path(self.gdb)) if self.target == "core" else None
         self.arch = find_arch(self.gdb, self.core)
+        self.logged: Sequence[LoggedLoad] = ()  # of ld.so's own log, where somebody has that
         # who loads symbols into GDB; nobody, unless that was asked for
         self.symbols: SymbolLoader | None = None
         self.kept: dict[tuple[object, ...], Any] = {}
@@ -221,6 +223,11 @@ class Inferior:
     def threads(self) -> Sequence[Thread]:
         """Every thread with its SP and TP; the selected thread and frame stay selected."""
         return self._threads
+
+    @property
+    def thread_names(self) -> Mapping[int, str]:
+        """{thread id: name} that a core knows and GDB does not."""
+        return self.core.thread_names if self.core is not None else {}
 
     def selected_thread(self) -> Thread | None:
         """The selected thread with its SP and TP; None when there is none."""

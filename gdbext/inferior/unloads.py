@@ -16,9 +16,10 @@ from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import BytesMemory
 from gdbext.elf.symbols import SymbolTable
+from gdbext.linker.filelog import LoggedLoad, read_file_log
 from gdbext.linker.freedmaps import search_find_object, search_freed_maps
 from gdbext.linker.modules import Linker
-from gdbext.linker.unloaded import EVENTS, TRACE, MemorySearch, Unloaded, UnloadedSet
+from gdbext.linker.unloaded import EVENTS, LOG, TRACE, MemorySearch, Unloaded, UnloadedSet
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior
@@ -33,7 +34,7 @@ def read_unloaded(
     """The unloaded libraries; `areas` is where ld.so's freed memory may be."""
     memory = inferior.memory
     return UnloadedSet(
-        records=(*_seen(inferior, linker), *_traced(inferior)),
+        records=(*_seen(inferior, linker), *_traced(inferior), *_logged(inferior, linker)),
         search=MemorySearch(
             lambda: search_freed_maps(memory, linker, areas),
             lambda address: search_find_object(memory, areas, address),
@@ -78,6 +79,25 @@ def _traced(inferior: Inferior) -> Iterator[Unloaded]:
     for one in loads.unloads:
         if one.pid == inferior.gdb.pid:
             yield Unloaded(one.path, one.start, one.end, one.build_id, TRACE)
+
+
+def read_log(inferior: Inferior, path: str) -> list[LoggedLoad]:
+    """What ld.so's own log (LD_DEBUG=files) tells of this process; raises Problem."""
+    pid = inferior.core.pid if inferior.core is not None else None
+    try:
+        with open(path, "rb") as file:
+            return read_file_log(file, pid or inferior.gdb.pid)
+    except OSError as error:
+        raise Problem(f"cannot read {path!r}: {error.strerror}") from error
+
+
+def _logged(inferior: Inferior, linker: Linker) -> Iterator[Unloaded]:
+    """What ld.so's log has, if one was given, and what is not loaded any more: each once."""
+    live = {m.l_ld for n in linker.namespaces for m in n.maps}
+    gone = [load for load in inferior.logged if load.l_ld not in live]
+    last = {(load.path, load.start, load.end): None for load in reversed(gone)}
+    for path, start, end in reversed(last):
+        yield Unloaded(path, start, end, None, LOG)
 
 
 def _image(inferior: Inferior, load: loads.Load) -> Image | None:

@@ -73,7 +73,11 @@ class DumpedMemory:
         if backing is None:
             raise Unreadable(address, size, "are not in the core")
         start = backing.offset + address - backing.start
-        data = backing.data[start : start + min(size, backing.end - address)]
+        size = min(size, backing.end - address)
+        data = backing.data[start : start + size]
+        if not data:
+            # mmap(2): in the last page, zeros follow the file's end
+            data = bytes(max(0, min(size, -(-len(backing.data) // PAGE) * PAGE - start)))
         if not data:
             raise Unreadable(address, size, "are past the end of the file")
         if load is not None:

@@ -14,7 +14,7 @@ from gdbext.elf.reader import PAGE
 from gdbext.elf.symbols import SymbolTable
 from gdbext.linker.tables import Definition, Tables
 
-TRACE, EVENTS, MEMORY = "trace", "events", "memory"
+TRACE, EVENTS, LOG, MEMORY = "trace", "events", "log", "memory"
 _NEIGHBOURS = 64 << 30  # bytes
 _LOWEST = 1 << 32  # nothing maps a library below on a 64-bit machine, unless it is prelinked
 
@@ -23,9 +23,10 @@ class Unloaded(NamedTuple):
     """A library that lay in [start, end) and is no longer loaded.
 
     `path` is absolute where it is known, else the name that was asked for; "" is unknown.
-    `evidence` is TRACE, EVENTS (GDB saw it come) or MEMORY (pieced together from what ld.so left
-    behind: probable, not certain). `cut` says that the end of `path` is lost. `headers`
-    (e_phnum, l_entry) and `file_id` (st_dev, st_ino) tell which file it was, as `build_id` does.
+    `evidence` is TRACE, EVENTS (GDB saw it come), LOG (ld.so's own) or MEMORY (pieced together from
+    what ld.so left behind: probable, not certain). `cut` says that the end of `path` is lost.
+    `headers` (e_phnum, l_entry) and `file_id` (st_dev, st_ino) tell which file it was, as
+    `build_id` does.
     """
 
     path: str

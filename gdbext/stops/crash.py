@@ -104,7 +104,7 @@ def thread_title(inferior: Inferior) -> str | None:
     count = len(inferior.gdb.threads())
     if thread is None or count < 2:
         return None
-    own = tolerant(lambda: thread.name)
+    own = inferior.thread_names.get(thread.ptid[1]) or tolerant(lambda: thread.name)
     name = f' "{own}"' if own else ""
     return f"{thread.num} of {count}{name} (LWP {thread.ptid[1]})"
 

@@ -43,7 +43,7 @@ def head_lines(
     """Cause, signal, fault address and crash site; `more` are further heads and facts."""
     cause = crash.causes.cause
     said = cause.text if cause is not None else crash.why
-    stop = crash.signal or "no signal"
+    stop = crash.signal or "not stopped by a signal"
     title = printable(f"[gdbext] {stop}: {said}" if said else f"[gdbext] {stop}")
     yield from (bold(line, color) for line in wrapped("", title, width))
     for head, fact in (*_summary(crash), *more):
@@ -67,7 +67,8 @@ def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
     elif crash.fault_reason:
         yield "fault address", f"unknown: {crash.fault_reason}"
     if crash.fault is None or crash.fault.address != crash.site.address:
-        yield "crash at", f"{crash.site.address:#x}: {describe(crash.site, demangle)}"
+        head = "crash at" if crash.signal else "stopped at"
+        yield head, f"{crash.site.address:#x}: {describe(crash.site, demangle)}"
     if crash.call is not None:
         yield from _call(crash.call, crash.site.address)
     for cause in crash.causes.causes:
