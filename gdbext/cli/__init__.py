@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from gdbext import __version__
-from gdbext.cli import diff, doctor, install, report, triage
+from gdbext.cli import attach, diff, doctor, install, report, run, triage
 from gdbext.cli.status import DONE, FAILED
 from gdbext.elf.problem import Problem
 from gdbext.render.printable import printable
 
 # Each declares itself and sets `command`, which takes the options and gives the exit status.
-COMMANDS = (report, triage, diff, install, doctor)
+COMMANDS = (report, run, attach, triage, diff, install, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

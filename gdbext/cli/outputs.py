@@ -39,7 +39,13 @@ def declare_outputs(command: argparse.ArgumentParser) -> None:
 
 
 def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
-    """Report on what GDB is to look at, print the text and write the files that are asked for.
+    """Report on what GDB is to look at, and print the text; see make_report."""
+    show(make_report(target, options, folder))
+    return DONE
+
+
+def make_report(target: Target, options: argparse.Namespace, folder: Path) -> Path:
+    """Write the files that are asked for; gives the one that is to be printed.
 
     `folder` is for what is needed in between. Raises Problem; the files are whole or not there.
     """
@@ -63,9 +69,13 @@ def answer(target: Target, options: argparse.Namespace, folder: Path) -> int:
         run_report(target, outputs, options.gdb, folder, progress.say)
     shown = outputs.document if instead else outputs.text
     assert shown is not None
-    with shown.open(encoding="utf-8") as file:
+    return shown
+
+
+def show(report: Path) -> None:
+    """Print what make_report wrote."""
+    with report.open(encoding="utf-8") as file:
         shutil.copyfileobj(file, sys.stdout)
-    return DONE
 
 
 def _attribute(option: str) -> str:

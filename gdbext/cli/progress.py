@@ -13,7 +13,7 @@ class Progress:
     """A line that changes in place on a terminal, from the second second on."""
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
+        self._start: float | None = None  # when the first thing was told
         self._shows = sys.stderr.isatty()
         self._shown = False
 
@@ -22,7 +22,9 @@ class Progress:
 
     def say(self, stage: str) -> None:
         """Tell what is being done now; it may be called as often as one likes."""
-        passed = time.monotonic() - self._start
+        now = time.monotonic()
+        self._start = self._start or now
+        passed = now - self._start
         if self._shows and passed >= _PATIENCE:
             self._shown = True
             print(f"{_CLEAR}gdbext: {stage}, {passed:.0f} s", end="", file=sys.stderr, flush=True)

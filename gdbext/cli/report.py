@@ -19,6 +19,9 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     command.add_argument("core", metavar="CORE", help="a core file, also compressed")
     command.add_argument("--exe", metavar="PROG", help="the program (default: the core names it)")
     command.add_argument("--sysroot", metavar="DIR", help="where the crashed machine's files are")
+    command.add_argument(
+        "--log", metavar="FILE", help="what the dynamic linker wrote of it with LD_DEBUG=files"
+    )
     declare_outputs(command)
     command.set_defaults(command=report)
 
@@ -29,4 +32,6 @@ def report(options: argparse.Namespace) -> int:
 
     with TemporaryDirectory(prefix="gdbext-") as folder:
         target = core_target(options.core, options.exe, options.sysroot, Path(folder))
+        if options.log is not None:
+            target = target._replace(log=Path(options.log).absolute())
         return answer(target, options, Path(folder))

@@ -41,8 +41,7 @@ def core_target(
         raise Problem(text if name in text else f"{name}: {text}") from problem
     if not core.whole_notes or not any(note.type == NT_PRSTATUS for note in core.notes):
         raise Problem(f"{path!r} does not tell of its threads: it is cut short or damaged")
-    machine = next((arch for arch in ARCHES if arch.machine == core.machine), None)
-    if machine is None:
+    if all(arch.machine != core.machine for arch in ARCHES):
         raise Problem(f"{path!r} is a core of another CPU than x86-64 and ARM64")
     program = find_program(core, exe, sysroot)
     # A program at home is found by plug-report like every library. GDB, told of it, would open
@@ -51,8 +50,15 @@ def core_target(
     arguments = ("--core", plain, *given)
     # plug-report -symbols loads what is needed: half of GDB's time with 500 libraries
     before = ("set auto-solib-add off", *((f"set sysroot {sysroot}",) if sysroot else ()))
-    native = os.uname().machine in (machine.name.replace("-", "_"), machine.name)
-    return Target("gdb" if native else "gdb-multiarch", arguments, before, note=program.note)
+    return Target(gdb_for(core.machine), arguments, before, note=program.note)
+
+
+def gdb_for(machine: int) -> str:
+    """The GDB that knows a CPU (e_machine): any knows this computer's."""
+    names = [arch.name for arch in ARCHES if arch.machine == machine]
+    own = os.uname().machine
+    native = any(own in (name, name.replace("-", "_")) for name in names)
+    return "gdb" if native else "gdb-multiarch"
 
 
 def compression(start: bytes) -> str | None:

@@ -25,7 +25,8 @@ class Target(NamedTuple):
     """What GDB is to look at.
 
     `gdb`: the GDB that knows this CPU. `arguments`: of GDB's command line; `before` and `after`:
-    GDB commands around the report. `note`: what the user must know of the target.
+    GDB commands around the report; `opening`: those between gdbext and the report, and what is
+    said while they run. `note`: what the user must know of the target. `log`: ld.so's own.
     """
 
     gdb: str
@@ -33,6 +34,9 @@ class Target(NamedTuple):
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     note: str | None = None
+    opening: tuple[str, ...] = ()
+    stage: str | None = "opening it in GDB"
+    log: Path | None = None
 
 
 class Outputs(NamedTuple):
@@ -64,7 +68,8 @@ def run_report(
         if target.note:
             file.write(f"note: {' '.join(target.note.split())}\n")
     program = gdb or target.gdb
-    status = _run([program, *_options(target, outputs, talk)], talk, progress)
+    command = [program, *_options(target, outputs, talk)]
+    status = _run(command, talk, target.stage, progress)
     said = talk.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
     if status:
         raise Problem(f"no report: {_reason(said)}")
@@ -76,13 +81,13 @@ def _options(target: Target, outputs: Outputs, talk: Path) -> Iterator[str]:
     for command in (*_CAREFUL, *target.before):
         yield from ("-iex", command)
     commands = [f"set width {outputs.width}", f"directory {own}", f"source {own}/gdbext"]
-    commands += [_report_command(outputs, talk), *target.after]
+    commands += [*target.opening, _report_command(outputs, talk, target.log), *target.after]
     for command in commands:
         yield from ("-ex", command)
     yield from target.arguments
 
 
-def _report_command(outputs: Outputs, talk: Path) -> str:
+def _report_command(outputs: Outputs, talk: Path, log: Path | None) -> str:
     words = ["plug-report", "-progress", "-symbols", "-talk", quoted(talk)]
     if outputs.text is None and outputs.document is not None:
         words += ["-json", "-out", quoted(outputs.document)]
@@ -90,6 +95,7 @@ def _report_command(outputs: Outputs, talk: Path) -> str:
         words += ["-out", quoted(outputs.text or Path(os.devnull))]
         words += ["-document", quoted(outputs.document)] if outputs.document else []
     words += ["-html", quoted(outputs.page)] if outputs.page else []
+    words += ["-log", quoted(log)] if log else []
     if outputs.bundle:
         words += ["-bundle", quoted(outputs.bundle), *outputs.private]
     words += ["-color"] if outputs.color else []
@@ -101,8 +107,13 @@ def quoted(path: Path) -> str:
     return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _run(command: Sequence[str], talk: Path, progress: Callable[[str], None]) -> int:
-    """Run GDB with all that it says in a file, and give its exit status."""
+def _run(
+    command: Sequence[str], talk: Path, opening: str | None, progress: Callable[[str], None]
+) -> int:
+    """Run GDB with all that it says in a file, and give its exit status.
+
+    It has a session of its own: Ctrl-C is for us, or for the program that runs in it.
+    """
     # what GDB says is read here: without translations (gettext(3) asks LANGUAGE first)
     environment = {**os.environ, "TERM": "dumb", "LANGUAGE": "en"}
     with talk.open("a") as errors:
@@ -113,6 +124,7 @@ def _run(command: Sequence[str], talk: Path, progress: Callable[[str], None]) ->
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 env=environment,
+                start_new_session=True,
             )
         except OSError as error:
             name = command[0]
@@ -124,17 +136,19 @@ def _run(command: Sequence[str], talk: Path, progress: Callable[[str], None]) ->
                 try:
                     return process.wait(_POLL)
                 except subprocess.TimeoutExpired:
-                    progress(_stage(talk))
+                    stage = _stage(talk) or opening
+                    if stage is not None:
+                        progress(stage)
         finally:
             process.kill()
             process.wait()
 
 
-def _stage(talk: Path) -> str:
-    """What GDB is doing, by the last line of plug-report."""
+def _stage(talk: Path) -> str | None:
+    """What plug-report is doing, by its last line; None before it begins."""
     lines = talk.read_text(encoding="utf-8", errors="replace").splitlines()
     stages = [line[len(STAGE) :] for line in lines if line.startswith(STAGE)]
-    return f"reading {stages[-1]}" if stages else "opening it in GDB"
+    return f"reading {stages[-1]}" if stages else None
 
 
 def _reason(said: Sequence[str]) -> str:

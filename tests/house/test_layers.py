@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "packages": set(),
     "gdbinit": set(),
     "doctor": {"gdbinit", "packages"},
-    "postmortem": {"elf", "packages"},  # runs a GDB, is not run by it
+    # Runs a GDB, is not run by it.
+    "postmortem": {"doctor", "elf", "findings", "linker", "packages"},
     "triage": FACTS | {"postmortem"},  # runs many of them
     "cli": FACTS | {"doctor", "gdbinit", "packages", "postmortem", "triage"},
     "source": {"packages"},
