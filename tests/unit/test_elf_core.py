@@ -16,8 +16,10 @@ from gdbext.elf.core import (
     decode_path,
     open_core,
 )
+from gdbext.elf.file import map_file
 from gdbext.elf.notes import NT_GNU_BUILD_ID, Note, decode_notes, read_build_id
-from gdbext.elf.problem import Problem
+from gdbext.elf.problem import Problem, Unreadable
+from gdbext.linker.dumped import DumpedMemory
 from tests.unit import crafted
 from tests.unit.crafted import NT_AUXV, NT_FILE, file_note, make_core, note, words
 
@@ -229,3 +231,17 @@ def test_odd_file_notes() -> None:
 def test_paths_keep_their_bytes() -> None:
     for raw in (b"/a", b"/\xff\xc3", "/ünï".encode(), b""):
         assert decode_path(raw).encode("utf-8", "surrogateescape") == raw
+
+
+def test_zeros_follow_a_files_end_in_its_last_page(tmp_path: Path) -> None:
+    file = tmp_path / "lib.so"
+    file.write_bytes(b"h" * 4096 + b"strings")
+    rows = [(0x1000, 0x2000, 0, b"lib"), (0x2000, 0x4000, 1, b"lib")]
+    notes = note(b"CORE", NT_FILE, file_note(rows))
+    path = tmp_path / "core"
+    path.write_bytes(make_core({0x1000: b"h" * 4096}, notes, undumped=[(0x2000, 0x2000)]))
+    memory = DumpedMemory(open_core(str(path)), lambda _: iter([map_file(str(file))]))
+    assert memory.read(0x2000, 16) == b"strings" + bytes(9)
+    assert memory.read(0x2FFF, 1) == b"\0"
+    with pytest.raises(Unreadable, match="past the end of the file"):
+        memory.read(0x2FFF, 2)

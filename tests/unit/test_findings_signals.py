@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gdbext.findings.signals import REPORTED, explain_code, has_address
+from gdbext.findings.signals import (
+    REPORTED,
+    explain_code,
+    has_address,
+    is_deadly,
+    parse_disposition,
+)
 
 
 def test_reported_signals_are_those_that_dump_a_core_for_a_fault() -> None:
@@ -46,3 +52,20 @@ def test_codes_are_those_of_the_c_library() -> None:
 def test_codes(name: str, code: int, words_in_it: str, address: bool) -> None:
     assert words_in_it in explain_code(name, code)
     assert has_address(name, code) is address
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "deadly"),
+    [
+        ("", 1, True),
+        ("SigCgt", 1, False),
+        ("SigCgt SigBlk", 1, True),  # a fault is not held back: its default action is taken
+        ("SigCgt SigBlk", 0, False),
+        ("SigIgn", 0, False),
+        ("SigIgn", 1, True),
+    ],
+)
+def test_what_ends_a_program(what: str, code: int, deadly: bool) -> None:
+    mask = 1 << signal.SIGSEGV - 1
+    status = "Name:\tSigCgt\n" + "".join(f"{key}:\t{mask:016x}\n" for key in what.split())
+    assert is_deadly(signal.SIGSEGV, code, parse_disposition(status)) is deadly
