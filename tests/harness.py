@@ -14,15 +14,20 @@ import subprocess
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pexpect
 
-from tests.programs import ARM64_ROOT, CHECKOUT
+from tests.programs import ARM64_ROOT, BUILDS, CHECKOUT
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 TIMEOUT = 240  # seconds; it guards against a hang and measures nothing
 NUMBERS = itertools.count(1)
+INDEXES = BUILDS / "gdb-index"  # GDB's own cache of what it found in debug info
 
 
 class HarnessError(Exception):
@@ -66,6 +71,9 @@ def settings(arm64: bool, arguments: Sequence[str]) -> list[str]:
         "set confirm off",
         "set breakpoint pending on",
         "set debuginfod enabled off",
+        # Each session would read all of libc6-dbg again; by build-id, so an index is never stale.
+        f"set index-cache directory {INDEXES}",
+        "set index-cache enabled on",
     ]
     if not arm64:
         return common
@@ -121,9 +129,12 @@ class Gdb:
             codec_errors="backslashreplace",
             echo=False,
             timeout=TIMEOUT,
+            maxread=1 << 16,
         )
         self._gdb.logfile_read = self._log
-        self._gdb.delaybeforesend = None
+        # pexpect's pauses are for programs that switch the echo off by themselves, or die slowly.
+        self._gdb.delaybeforesend = self._gdb.delayafterread = None
+        self._gdb.ptyproc.delayafterclose = 0  # type: ignore[attr-defined]
         self.greeting = self._answer("(start)", TIMEOUT)
         for command in (*loading(gdbext), *before):
             self.greeting += self.cmd(command)
@@ -210,10 +221,19 @@ def validated(document: Any) -> dict[str, Any]:  # noqa: ANN401
     assert (parts[0], len(parts)) == ("gdbext", 3), f"schema is {document.get('schema')!r}"
     schema = CHECKOUT / "gdbext" / "schemas" / f"{parts[1]}.json"
     if schema.exists():
-        import jsonschema
-
-        jsonschema.validate(document, json.loads(schema.read_text()))
+        validator(schema).validate(document)
     return document
+
+
+@cache
+def validator(path: Path) -> Validator:
+    """What judges documents by the schema at PATH, which is judged itself here, and only once."""
+    import jsonschema
+
+    schema = json.loads(path.read_text())
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    return kind(schema)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from tests.programs import Program
@@ -87,8 +88,9 @@ def parse_readelf_relocations(text: str) -> list[Slot]:
     return slots
 
 
+@lru_cache(maxsize=64)
 def readelf_slots(path: Path | str, dynamic: bool = True) -> list[Slot]:
-    """All dynamic relocations of a file; DYNAMIC needs no section headers."""
+    """All dynamic relocations of a file that stays as it is; DYNAMIC needs no section headers."""
     return parse_readelf_relocations(said_by("readelf", "-rDW" if dynamic else "-rW", str(path)))
 
 
@@ -123,8 +125,9 @@ def parse_nm(text: str) -> list[NmSymbol]:
     return found
 
 
+@lru_cache(maxsize=64)
 def nm_symbols(path: Path | str, dynamic: bool = True) -> list[NmSymbol]:
-    """The symbols of a file: those of .dynsym, or those of .symtab."""
+    """The symbols of a file that stays as it is: those of .dynsym, or those of .symtab."""
     table = ["-D"] if dynamic else []
     return parse_nm(said_by("nm", *table, "--with-symbol-versions", str(path)))
 

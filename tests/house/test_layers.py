@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,15 @@ def layer_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
 def imported(path: Path) -> Iterator[str]:
     """Give the dotted name of everything imported, also inside functions: `gdbext.elf.image`."""
     package = ["gdbext", *path.relative_to(ROOT).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -96,7 +102,7 @@ def test_each_dependency_has_one_home(path: Path) -> None:
 
 
 def test_only_the_edge_prints(path: Path) -> None:
-    tree = ast.parse(path.read_bytes())
+    tree = parsed(path)
     if layer_of(path) not in MAY_PRINT:
         assert calls(tree, "print") == []
 
@@ -106,11 +112,7 @@ def test_no_file_is_too_long(path: Path) -> None:
 
 
 def test_no_handler_catches_everything(path: Path) -> None:
-    handlers = [
-        node
-        for node in ast.walk(ast.parse(path.read_bytes()))
-        if isinstance(node, ast.ExceptHandler)
-    ]
+    handlers = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.ExceptHandler)]
     caught = {handler.lineno: names_caught(handler) for handler in handlers}
     # `except BaseException` may clean up, if it raises again.
     cleaning = {handler.lineno for handler in handlers if raises_again(handler)}
