@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -53,50 +53,68 @@ def test_markers_are_found() -> None:
     assert twice == []
 
 
-SLOTS = [
-    pytest.param(scenario, name, slot, id=f"{scenario}-{name}-{slot['symbol']}-{slot['state']}")
+def stops(scenario: str, name: str) -> dict[tuple[int, str], list[dict[str, Any]]]:
+    """(which run, the marker to stop at) of a scenario's expected slots: the slots there."""
+    found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for slot in programs.expectations(scenario, name).get("slots", []):
+        found.setdefault((slot.get("run", 0), slot.get("at", "loaded")), []).append(slot)
+    return found
+
+
+STOPS = [
+    pytest.param(scenario, name, *stop, slots, id=f"{scenario}-{name}-{stop[0]}-{stop[1]}")
     for scenario in programs.scenarios()
     for name in ("x86_64", "musl")
     if name in programs.expectations(scenario)["builds"]
-    for slot in programs.expectations(scenario, name).get("slots", [])
+    for stop, slots in stops(scenario, name).items()
 ]
 
 
-@pytest.mark.parametrize(("scenario", "name", "slot"), SLOTS)
+@pytest.mark.parametrize(("scenario", "name", "number", "until", "slots"), STOPS)
 @pytest.mark.usefixtures("built")
 def test_expected_slots_are_true(
-    scenario: str, name: str, slot: dict[str, Any], sessions: Sessions
+    scenario: str,
+    name: str,
+    number: int,
+    until: str,
+    slots: list[dict[str, Any]],
+    sessions: Sessions,
 ) -> None:
     """Read each expected slot by readelf's offset and /proc, where there is a /proc to read."""
-    every = [run for run in programs.runs(scenario) if run.set == name]
-    run = every[slot.get("run", 0)]
+    run = [run for run in programs.runs(scenario) if run.set == name][number]
     program = programs.program(f"{scenario}/{run.program}", name)
-    until = slot.get("at", "loaded")
     gdb = sessions.live(program, *run.args, until=until, gdbext=False)
     assert gdb.pid
     maps = oracles.proc_maps(gdb.pid)
+    with Path(f"/proc/{gdb.pid}/mem").open("rb") as memory:
+        for slot in slots:
+            judge_slot(slot, maps, memory, expected_base(scenario, slot["module"]))
+
+
+def judge_slot(
+    slot: dict[str, Any], maps: list[oracles.Mapping], memory: IO[bytes], first: int
+) -> None:
+    """One expected slot of a module whose first segment is at FIRST in its file."""
     mine = [mapping for mapping in maps if mapping.path.endswith(f"/{slot['module']}")]
-    first = expected_base(scenario, slot["module"])
     wanted = [
         one
         for one in oracles.readelf_slots(mine[0].path)
         if one.symbol == slot["symbol"] and one.type.endswith(slot.get("type", ""))
     ]
-    assert wanted
-    with Path(f"/proc/{gdb.pid}/mem").open("rb") as memory:
-        for one in wanted:
-            memory.seek(mine[0].start - first + one.offset)
-            value = int.from_bytes(memory.read(8), "little")
-            into = [m.path.rpartition("/")[2] for m in maps if m.start <= value < m.end]
-            if slot["state"] == "null":
-                assert value == 0
-            elif slot["state"] == "lazy":
-                assert into == [slot["module"]]
-            elif "provider" not in slot:
-                assert into
-                assert into != [slot["module"]]
-            else:
-                assert into == [slot["provider"].replace("ld-musl-x86_64.so.1", "libc.so")]
+    assert wanted, slot
+    for one in wanted:
+        memory.seek(mine[0].start - first + one.offset)
+        value = int.from_bytes(memory.read(8), "little")
+        into = [m.path.rpartition("/")[2] for m in maps if m.start <= value < m.end]
+        if slot["state"] == "null":
+            assert value == 0, slot
+        elif slot["state"] == "lazy":
+            assert into == [slot["module"]], slot
+        elif "provider" not in slot:
+            assert into, slot
+            assert into != [slot["module"]], slot
+        else:
+            assert into == [slot["provider"].replace("ld-musl-x86_64.so.1", "libc.so")], slot
 
 
 def expected_base(scenario: str, module: str) -> int:
