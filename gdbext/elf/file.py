@@ -69,7 +69,8 @@ class FileView:
         return descriptor
 
     def __del__(self) -> None:
-        mapping = FileView._mapped.pop(id(self), None)
+        # At the interpreter's end the module's names can be gone before its objects are.
+        mapping = self._mapped.pop(id(self), None)
         if mapping is not None:
             mapping.close()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gdbext.elf.file import FileView, map_file
 from gdbext.elf.problem import Problem
+from tests.programs import CHECKOUT
 
 
 def descriptors() -> int:
@@ -52,6 +55,22 @@ def test_a_file_that_is_mapped_stays_what_it_was(tmp_path: Path) -> None:
     assert view[:3] == b"old"
     path.unlink()
     assert view[-3:] == b"old"
+
+
+def test_a_view_that_outlives_its_module_ends_quietly(tmp_path: Path) -> None:
+    """The interpreter clears modules in the reverse order of their imports: os after file.py."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys, gdbext.elf.file as module\n"
+        "os.kept = module, module.map_file(sys.executable)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
