@@ -202,6 +202,7 @@ class Gdb:
             self._gdb.sendline("quit")
             try:
                 self._gdb.expect(pexpect.EOF, timeout=30)
+                self._gdb.wait()
             except pexpect.TIMEOUT:
                 self._log.write("(GDB had to be killed)\n")
         self._gdb.close(force=True)

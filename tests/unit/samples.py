@@ -23,7 +23,8 @@ def is_elf(path: Path) -> bool:
 @cache
 def built() -> tuple[Path, ...]:
     """Every program and library of testprogs, for both CPUs and musl."""
-    found = sorted(p for p in programs.BUILDS.rglob("*") if not p.is_symlink() and is_elf(p))
+    files = (path for name in programs.SETS for path in (programs.BUILDS / name).rglob("*"))
+    found = sorted(path for path in files if not path.is_symlink() and is_elf(path))
     assert len(found) > 150, "testprogs have not been built"
     return tuple(found)
 
