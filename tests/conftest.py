@@ -18,7 +18,7 @@ from tests.programs import Program
 from tests.sessions import Sessions
 
 # Judges outside of test files say what they saw, too.
-pytest.register_assert_rewrite("tests.judges")
+pytest.register_assert_rewrite("tests.judges", "tests.symbols")
 
 SESSIONS = pytest.StashKey[Sessions]()
 LIVE = Path(__file__).parent / "live"

@@ -1,4 +1,4 @@
-"""Each rule of ld.so's lookup: plug-got by expect.json, and by what ld.so itself bound."""
+"""Each rule of ld.so's lookup: plug-got and plug-symbol by expect.json, and by what ld.so bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import bindings, judges, programs
+from tests import bindings, judges, programs, symbols
 from tests.files import local
 from tests.programs import Program, Run
 from tests.references import dynamic_symbols
@@ -93,6 +93,8 @@ def test_rule(run: Run, index: int, sessions: Sessions, tmp_path: Path) -> None:
         assert judged.logged > 10, str(judged)
         assert judged.compared == judged.agreed
         rows_agree_with_log(rows, log, program, links)
+    if run.scenario not in symbols.SEVERAL:
+        symbols.judge_winners(gdb, run, index, got, links)
 
 
 @pytest.mark.usefixtures("built")

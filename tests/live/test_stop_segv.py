@@ -75,12 +75,11 @@ def test_report(sessions: Sessions, run: Run) -> None:
     general = re.findall(r"^(r\w+|x\d+|sp|pc) +0x", gdb.cmd("info registers"), re.MULTILINE)
     shown = re.findall(r"\b(?:r[a-z]{2}|r\d+|x\d+|sp|pc)\b", "\n".join(report.registers))
     assert set(general) <= set(shown), report.text
+    if run in NATIVE:
+        frames_agree_with_gdb_and_proc(gdb, run, report)
 
 
-@pytest.mark.usefixtures("built")
-@pytest.mark.parametrize("run", NATIVE, ids=str)
-def test_frames_agree_with_gdb_and_proc(sessions: Sessions, run: Run) -> None:
-    gdb, report = stop(sessions, run)
+def frames_agree_with_gdb_and_proc(gdb: Gdb, run: Run, report: Report) -> None:
     assert gdb.pid
     mappings = oracles.proc_maps(gdb.pid)
     for line in report.frames:
