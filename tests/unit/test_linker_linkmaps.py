@@ -95,9 +95,9 @@ def test_a_chain_of_100001_entries_is_cut() -> None:
         following = A + 40 * (n + 1) if n + 1 < count else 0
         before = A + 40 * (n - 1) if n else 0
         struct.pack_into("<5Q", body, 40 * n, 0, 0, 0, following, before)
-    start = time.monotonic()
+    start = time.process_time()
     found, damage = walk({A: bytes(body)})
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     assert len(found) == 100_000
     assert damage == ("the link_map chain has more than 100000 entries",)
     assert walk({A: bytes(body)}, A + 40)[1] != ()  # its l_prev is not 0
