@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ NEEDS = ("tabulate", "Pygments", "pyelftools")
 FORGET_PACKAGES = (
     "python import sys; sys.path[:] = [p for p in sys.path if not p.endswith('-packages')]"
 )
+# A PYTHONPATH that leads to this checkout would win over what is installed.
+ENV = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 NAMES_IN_MAIN = "python print('main:', sorted(set(vars()) - before))"
 
 # One worker runs all of these, so that the installation is made once.
@@ -36,7 +39,7 @@ class Installation:
 
     def gdbext(self, *arguments: str) -> str:
         command = [str(self.root / "bin" / "gdbext"), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENV)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -99,6 +102,7 @@ def gdb(folder: Path, gdbinit: Path | None, *commands: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
+        env=ENV,
     )
 
 
