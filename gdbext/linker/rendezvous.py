@@ -100,7 +100,9 @@ def find_r_debug(process: Process, main: Image | None) -> int:
             raise Problem(NOT_STARTED)
         if address:
             if not _is_readable(memory, address):
-                raise Problem(f"r_debug, at {address:#x} by DT_DEBUG, is in no memory that is left")
+                raise Problem(
+                    f"r_debug, at {address:#x} by DT_DEBUG, is in no memory that can be read"
+                )
             raise Problem(f"DT_DEBUG points to {address:#x}, where there is no r_debug: damaged")
     found = process.symbol_address("_r_debug")
     if found is not None:
