@@ -85,15 +85,17 @@ def triage(*arguments: str | Path, **changes: str) -> subprocess.CompletedProces
 
 
 @contextmanager
-def running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """It, while it runs; the block ends it."""
+def running(*arguments: str | Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """It, while it runs; the block ends it.
+
+    FOLDER takes what it cannot remove when it is killed."""
     process = subprocess.Popen(
         command(*arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=surroundings(),
+        env=surroundings(TMPDIR=str(folder)),
     )
     try:
         yield process

@@ -119,7 +119,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
     told = tmp_path / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
     home = ["--host", "127.0.0.1", "--no-dashboard"]
-    env = surroundings()
+    env = surroundings(TMPDIR=str(tmp_path))
     without = {**env, "PYTHONPATH": f"{tmp_path}:{env['PYTHONPATH']}"}
     folder = tmp_path / "dask"  # -m puts the working directory in front of all others
     folder.mkdir()
@@ -157,7 +157,7 @@ def test_a_cluster_whose_worker_is_killed(
         "-",
         *gdb_option(),
     ]
-    with running(*options) as client:
+    with running(*options, folder=tmp_path) as client:
         wait_for(lambda: line_count(kept) >= 2, client)
         workers[0].kill()
         assert line_count(kept) < 6

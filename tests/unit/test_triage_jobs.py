@@ -119,7 +119,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, gdb: FakeGdb) -> None:
     folder, kept = cores(tmp_path, *names), tmp_path / "file.jsonl"
     options = (folder, "-j", "2", "--gdb", gdb.path, "--jsonl", kept, "--json", "-")
     for enough in (2, 4):
-        with running(*options) as process:
+        with running(*options, folder=tmp_path) as process:
             wait_for(lambda: line_count(kept) >= enough, process)  # noqa: B023
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -137,7 +137,9 @@ def test_interrupted_it_ends_its_gdbs(tmp_path: Path, gdb: FakeGdb) -> None:
     folder, kept = cores(tmp_path, "ok-1", "hang-1", "hang-2", "hang-3"), tmp_path / "file.jsonl"
     for number in (signal.SIGINT, signal.SIGTERM):
         before = len(gdb.started())
-        with running(folder, "-j", "4", "--gdb", gdb.path, "--jsonl", kept) as process:
+        with running(
+            folder, "-j", "4", "--gdb", gdb.path, "--jsonl", kept, folder=tmp_path
+        ) as process:
             hanging = {"hang-1", "hang-2", "hang-3"}
             wait_for(lambda: hanging <= {core for _, core in gdb.started()[before:]}, process)  # noqa: B023
             wait_for(lambda: line_count(kept) == 1, process)
