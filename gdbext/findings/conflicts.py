@@ -218,11 +218,11 @@ def brought_in(linker: Linker, module: Module) -> str:
         return "LD_PRELOAD or /etc/ld.so.preload"
     if module.kind == LINKER:
         return "it is the dynamic linker"
-    needing = linker.needed_by(module)
     private = module.private
     promoted = private is not None and private.is_global and private.type == LT_LOADED
     if module.kind == DLOPENED:
         return "dlopen, with RTLD_GLOBAL" if promoted else "dlopen"
+    needing = linker.needed_by(module)
     if not needing:
         return "not known"
     more = f" and {len(needing) - 1} more" if len(needing) > 1 else ""
