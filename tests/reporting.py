@@ -27,7 +27,10 @@ def own_environment(**changes: str) -> dict[str, str]:
 
 
 def report(*arguments: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    """How `gdbext report` ended; `changes` are of its environment."""
+    """How `gdbext report` ended, with the GDB under test unless ARGUMENTS name another; `changes`
+    are of its environment."""
+    if "--gdb" not in arguments:
+        arguments = (*arguments, "--gdb", gdb_program())
     return subprocess.run(
         command(*arguments),
         capture_output=True,
