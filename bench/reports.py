@@ -10,6 +10,7 @@ at most 1.5 times GDB's own time.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import resource
@@ -90,6 +91,8 @@ def main() -> int:
     parser.add_argument("--gdb", default="gdb", metavar="PATH")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    # as pip does it at installation; GDB's own Python writes no bytecode
+    compileall.compile_dir(ROOT / "gdbext", quiet=1)
     rows = []
     kept = True
     try:
