@@ -49,6 +49,7 @@ _UNLOADED = [
 _KNOWN_FROM = {
     "trace": "what plug-trace recorded",
     "events": "what GDB saw",
+    "log": "the log of the dynamic linker",
     "memory": "what the dynamic linker left behind",
 }
 
