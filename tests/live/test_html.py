@@ -55,7 +55,7 @@ def test_the_page_of_a_core(
     made = core("nullcall/host")
     path = tmp_path / "report.html"
     nowhere = tmp_path / "no" / "report.html"
-    done = batch("-ex", f"plug-report -html {nowhere}", "-ex", f"plug-report -html {path}",
+    done = batch("-ex", f"plug-report -html {nowhere}", "-ex", f"plug-report -symbols -html {path}",
                  f"--core={made.path}", arm64=made.arm64)  # fmt: skip
     assert f"plug-report: cannot write '{nowhere}'" in done.stderr
     assert done.status == 0
