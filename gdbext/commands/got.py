@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gdbext.commands.base import Argument, Command, terminal_width
-from gdbext.commands.slots import hexadecimal, short_type, symbol_text, target_text
+from gdbext.commands.slots import hexadecimal, short_type, symbol_text, target_texts
 
 if TYPE_CHECKING:
     import argparse
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gdbext.findings.gotheaders import HeaderJudgement
     from gdbext.findings.verdicts import Judgement
     from gdbext.inferior import Inferior
-    from gdbext.linker.got import ModuleSlots, Slot
     from gdbext.linker.modules import Module
+    from gdbext.linker.slots import ModuleSlots, Slot
 
 _WIDE = 120
 _MANY = 2000  # slots; so many are searched, not read
@@ -94,39 +94,35 @@ class PlugGot(Command):
 
     def text(self, facts: list[JudgedModule], args: argparse.Namespace) -> Iterator[str]:
         chosen = args.module or not (args.all or args.symbol or args.verdict)
+        width = terminal_width()  # GDB is slow to say it
         many = sum(len(module.found.slots) for module in facts) > _MANY
         for module in facts:
             header = module.header is not None and module.header.verdict != "ok"
             if module.found.slots or module.found.problem or chosen or header:
-                yield from _text(module, not (args.symbol or args.verdict) or header, many)
+                whole = not (args.symbol or args.verdict) or header
+                yield from _text(module, whole, many, width)
         yield _summary(facts)
 
 
 def _with_symbol(modules: list[ModuleSlots], wanted: str) -> list[ModuleSlots]:
-    from dataclasses import replace
-
     name, _, version = wanted.partition("@")
     version = version.lstrip("@")
     return [
-        replace(
-            module,
-            slots=[
-                slot
-                for slot in module.slots
+        module.only(
+            [
+                i
+                for i, slot in enumerate(module.slots)
                 if slot.symbol == name and (not version or slot.version == version)
-            ],
+            ]
         )
         for module in modules
     ]
 
 
 def _with_verdict(module: JudgedModule, verdict: str) -> JudgedModule:
-    from dataclasses import replace
-
-    rows = [row for row in zip(module.found.slots, module.judgements) if row[1].verdict == verdict]
-    found = replace(module.found, slots=[slot for slot, _ in rows])
+    rows = [i for i, judgement in enumerate(module.judgements) if judgement.verdict == verdict]
     header = module.header if module.header and module.header.verdict == verdict else None
-    return JudgedModule(found, [judgement for _, judgement in rows], header)
+    return JudgedModule(module.found.only(rows), [module.judgements[i] for i in rows], header)
 
 
 def _document(judged: JudgedModule, paths: dict[int, str]) -> dict[str, Any]:
@@ -181,7 +177,7 @@ def _reason(slot: Slot, reason: str | None) -> str | None:
     return shown(text) if text else None
 
 
-def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
+def _text(judged: JudgedModule, whole: bool, quick: bool, width: int) -> Iterator[str]:
     from gdbext.render.fit import fitted, wrapped
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
@@ -189,7 +185,7 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
     module, slots = judged.found, judged.found.slots
     verdicts = [judgement.verdict for judgement in judged.judgements]
     fine = verdicts.count("ok") == len(verdicts)
-    states = counts(["bound", "lazy", "null", "dangling", None], [s.state for s in slots])
+    states = counts(["bound", "lazy", "null", "dangling", None], slots.states)
     yield f"{printable(module.module.path)}: {count(len(slots), 'slot')}" + (
         f" ({states}): {_summed(verdicts)}" if states else ""
     )
@@ -197,32 +193,32 @@ def _text(judged: JudgedModule, whole: bool, quick: bool) -> Iterator[str]:
         yield f"  cannot be read: {printable(module.problem)}"
     if whole and module.header is not None and module.header_address is not None:
         head = f"  GOT at {module.header_address:#x}: "
-        yield from wrapped(head, _header_text(*module.header), terminal_width())
+        yield from wrapped(head, _header_text(*module.header), width)
         if judged.header is not None and judged.header.reason:
             text = printable(judged.header.reason)
-            yield from wrapped(f"  {judged.header.verdict}: ", text, terminal_width())
+            yield from wrapped(f"  {judged.header.verdict}: ", text, width)
     if not slots:
         return
-    wide = terminal_width() >= _WIDE
+    wide = width >= _WIDE
     columns: dict[str, list[str]] = {
-        "slot": [hex(s.address) for s in slots],
-        "type": [short_type(s.type) for s in slots],
-        "value": [hexadecimal(s.value) for s in slots] if wide else [],
-        "state": [s.state or "?" for s in slots],
+        "slot": list(map(hex, slots.addresses)),
+        "type": list(map(short_type, slots.types)),
+        "value": list(map(hexadecimal, slots.values)) if wide else [],
+        "state": [state or "?" for state in slots.states],
         "verdict": [] if fine else verdicts,
-        "symbol": [symbol_text(s) for s in slots],
-        "leads to": [target_text(s, brief=not wide) for s in slots],
+        "symbol": list(map(symbol_text, slots.symbols, slots.versions)),
+        "leads to": target_texts(slots, brief=not wide),
     }
     columns = {header: cells for header, cells in columns.items() if cells}
     headers, rows = list(columns), list(map(list, zip(*columns.values())))
     if not quick:
-        rows = fitted(headers, rows, terminal_width(), (len(headers) - 2, len(headers) - 1))
-    yield from table(headers, rows, quick=quick)
+        rows = fitted(headers, rows, width, (len(headers) - 2, len(headers) - 1))
+    yield "\n".join(table(headers, rows, quick=quick))
     if not fine:
-        yield from _reasons(judged)
+        yield from _reasons(judged, width)
 
 
-def _reasons(judged: JudgedModule) -> Iterator[str]:
+def _reasons(judged: JudgedModule, width: int) -> Iterator[str]:
     """Why slots are not ok, each reason once."""
     from gdbext.render.fit import wrapped
     from gdbext.render.printable import count, printable
@@ -233,9 +229,10 @@ def _reasons(judged: JudgedModule) -> Iterator[str]:
             key = judgement.verdict, judgement.reason or "for no reason that is known"
             groups.setdefault(key, []).append(slot)
     for (verdict, reason), slots in groups.items():
-        which = symbol_text(slots[0]) if len(slots) == 1 else count(len(slots), "slot")
+        one = symbol_text(slots[0].symbol, slots[0].version)
+        which = one if len(slots) == 1 else count(len(slots), "slot")
         head = f"  {verdict}: {printable(which)}: "
-        yield from wrapped(head, printable(reason), terminal_width())
+        yield from wrapped(head, printable(reason), width)
 
 
 def counts(words: Sequence[str | None], found: Sequence[str | None]) -> str:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gdbext.linker.got import Slot
+    from gdbext.linker.slots import Slot, Slots
 
 
 @lru_cache(maxsize=64)
@@ -20,11 +20,24 @@ def hexadecimal(value: int | None) -> str:
     return "?" if value is None else hex(value)
 
 
-def symbol_text(slot: Slot) -> str:
+def symbol_text(symbol: str | None, version: str | None) -> str:
     """NAME@VERSION, `-` for a slot without a symbol."""
-    if slot.symbol is None:
+    if symbol is None:
         return "-"
-    return f"{slot.symbol}@{slot.version}" if slot.version else slot.symbol
+    return f"{symbol}@{version}" if version else symbol
+
+
+def target_texts(slots: Slots, brief: bool = False) -> list[str]:
+    """target_text() of each; those that are `exact` lead to a provider by their own symbol."""
+    rows = zip(slots.exact, slots.providers, slots.symbols)
+    return [
+        target_text(slots[i], brief)
+        if not exact or provider is None
+        else provider.file_name
+        if brief
+        else f"{provider.file_name} {symbol}"
+        for i, (exact, provider, symbol) in enumerate(rows)
+    ]
 
 
 def target_text(slot: Slot, brief: bool = False) -> str:

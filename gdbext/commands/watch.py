@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from gdbext.findings.writes import JudgedSlot
     from gdbext.inferior import Inferior
     from gdbext.inferior.watchpoints import SlotWatchpoint
-    from gdbext.linker.got import Slot
     from gdbext.linker.modules import Linker, Module
+    from gdbext.linker.slots import Slot
 
 _SYMBOL = re.compile(r"[\w.$]+(@{1,2}[\w.]+)?", re.ASCII)
 _SHOWN = 4  # matches that an error lists

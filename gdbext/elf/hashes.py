@@ -62,11 +62,10 @@ class GnuHash:
     chains: tuple[int, ...]
 
     def among(self, wanted: Set[int]) -> list[tuple[int, int]]:
-        """(hash, index) of the symbols whose GNU hash, its lowest bit set, is in `wanted`."""
+        """(hash, index) of the symbols whose hash, as it is in the table, is in `wanted`."""
         if not self.buckets:
             return []  # glibc skips an object with l_nbuckets 0
-        chains = enumerate(self.chains, self.first)
-        return [(h | 1, index) for index, h in chains if h | 1 in wanted]
+        return [(h, index) for index, h in enumerate(self.chains, self.first) if h in wanted]
 
     def leads_to(self, value: int, index: int) -> bool:
         """Whether a lookup of a name with the hash `value` gets as far as symbol `index`."""

@@ -124,6 +124,20 @@ class SymbolTable:
                 found[index] = text.decode("utf-8", "backslashreplace")
         return found
 
+    def raw_names(self, indices: Iterable[int]) -> list[bytes]:
+        """The name of each of `indices`, b'' for one that does not exist."""
+        data, strings, count = self.data, self.strings, self.count
+        unpack, find, nowhere = _NAME.unpack_from, strings.find, len(strings)
+        starts = [unpack(data, i * SYMBOL_SIZE)[0] if i < count else nowhere for i in indices]
+        return [strings[start : find(b"\0", start)] for start in starts]
+
+    def special(self, indices: Iterable[int]) -> set[int]:
+        """Those of `indices` that are local, have another visibility than default, or do not
+        exist: what they refer to is not just the first definition of a scope."""
+        infos, others = self.data[4::SYMBOL_SIZE], self.data[5::SYMBOL_SIZE]
+        count = self.count
+        return {i for i in indices if i >= count or infos[i] < 16 or others[i] & 3}
+
     def is_named(self, index: int, name: bytes) -> bool:
         """Whether entry `index` has this name."""
         (start,) = _NAME.unpack_from(self.data, index * SYMBOL_SIZE)

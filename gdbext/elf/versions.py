@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gdbext.elf.image import (
@@ -41,6 +42,11 @@ class Versions:
         if symbol >= len(self.indices):
             return None
         return self.names.get(self.indices[symbol] & 0x7FFF)
+
+    def numbers(self, symbols: Iterable[int]) -> list[int]:
+        """The version number of each of these symbol indices, -1 for none."""
+        indices, count = self.indices, len(self.indices)
+        return [indices[s] & 0x7FFF if 0 < s < count else -1 for s in symbols]
 
 
 NO_VERSIONS = Versions((), {}, {})

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from gdbext.elf.image import PF_X
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
-from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
 from gdbext.linker.places import Map
+from gdbext.linker.slots import Slot
 
 _CALL = 24  # bytes before a return address that decode the call
 

@@ -22,9 +22,9 @@ from gdbext.findings.description import (
     unloaded_name,
 )
 from gdbext.findings.writes import JudgedSlot
-from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
 from gdbext.linker.places import Place
+from gdbext.linker.slots import Slot
 
 NULL_SLOT, WILD_SLOT, CALL_UNLOADED, IN_UNLOADED, UNLOADED_DATA = (
     "null_slot", "wild_slot", "call_into_unloaded", "in_unloaded", "unloaded_data",

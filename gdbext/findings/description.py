@@ -9,10 +9,10 @@ from typing import Any
 from gdbext.elf.arch import ABSOLUTE
 from gdbext.elf.image import PF_R, PF_W, PF_X
 from gdbext.findings.registers import Register
-from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
 from gdbext.linker.places import Place
 from gdbext.linker.process import Region
+from gdbext.linker.slots import Slot
 from gdbext.linker.unloaded import EVENTS, LOG, MEMORY, TRACE, Ghost, Unloaded
 
 Demangle = Callable[[str], str]

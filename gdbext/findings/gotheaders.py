@@ -15,9 +15,9 @@ from gdbext.elf.image import DT_JMPREL, PF_X
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory
 from gdbext.findings.verdicts import OK, REDIRECTED, UNVERIFIED
-from gdbext.linker.got import ModuleSlots
 from gdbext.linker.loading import linked_now, read_got_header
 from gdbext.linker.modules import LINKER, Linker
+from gdbext.linker.slots import ModuleSlots
 
 # bytes; _dl_runtime_profile_avx512 of 2.36 needs 0x2c4 until its first `jmp *%r11`
 _LONGEST_RESOLVER = 1024

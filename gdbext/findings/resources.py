@@ -180,9 +180,8 @@ def _owners(forecast: Forecast, module: Module) -> list[Module]:
     try:
         rows = read_relocations(module.memory, module.image) if module.image else []
         wanted = {row.symbol for row in rows if kinds.get(row.type) == TPOFF}
-        resolve = forecast.lookup.resolver(module) if any(wanted) else None
         for number in wanted:
-            answer = resolve(number, PLT) if resolve is not None and number else None
+            answer = forecast.lookup.resolve(module, number, PLT) if number else None
             owner = answer.module if answer else None if number else module
             if owner is not None:
                 found[owner.map.address] = owner

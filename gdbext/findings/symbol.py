@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import STB_GNU_UNIQUE, STV_PROTECTED
 from gdbext.findings.verdicts import Judge, Judgement
-from gdbext.linker.got import Slot, read_slots
+from gdbext.linker.got import read_slots
 from gdbext.linker.linkmaps import STATES
 from gdbext.linker.lookup import LATER, Candidate, Found, Lookup
 from gdbext.linker.matching import DATA, PLT, Wanted
@@ -17,6 +17,7 @@ from gdbext.linker.modules import Linker, Module
 from gdbext.linker.references import referring
 from gdbext.linker.scopes import GLOBAL, SYMBOLIC, Scope, busy
 from gdbext.linker.slotkinds import PLT_KINDS
+from gdbext.linker.slots import Slot
 from gdbext.linker.tables import TableSet
 
 OWN = "the module's own definition is taken instead"

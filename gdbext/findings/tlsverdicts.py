@@ -8,9 +8,9 @@ from gdbext.elf.arch import DTPMOD, DTPOFF, TLSDESC, TPOFF, Arch
 from gdbext.elf.patterns import DYNAMIC, STATIC
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_word, read_words
-from gdbext.linker.got import Slot
 from gdbext.linker.lookup import Found, Lookup
 from gdbext.linker.modules import LINKER, Module
+from gdbext.linker.slots import Slot
 
 _MASK = (1 << 64) - 1
 _NO_FIELDS = "TLS modules cannot be told without the linker's private fields"

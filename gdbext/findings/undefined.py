@@ -67,9 +67,9 @@ def _undefined_in(forecast: Forecast, module: Module) -> Iterator[Undefined]:
     lookup = forecast.lookup
     symbols = tables.symbols
     lookup.definers.prepare(symbols.raw_name(n) for n, _ in asked if n < symbols.count)
-    resolve = lookup.resolver(module)
     for (number, type_class), kind in asked.items():
-        if resolve(number, type_class) is None and symbols.entry(number).binding != STB_WEAK:
+        found = lookup.resolve(module, number, type_class)
+        if found is None and symbols.entry(number).binding != STB_WEAK:
             version = tables.versions.of(number)
             yield Undefined(module, number, symbols.raw_name(number), version, kind)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from gdbext.elf.arch import ABSOLUTE, GLOB_DAT, IRELATIVE, JUMP_SLOT, Arch
+from gdbext.elf.arch import ABSOLUTE, IRELATIVE, Arch
 from gdbext.elf.image import PT_GNU_RELRO
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.symbols import STB_WEAK, STT_GNU_IFUNC
 from gdbext.findings.tlsverdicts import judge_tls
-from gdbext.linker.got import BOUND, LAZY, NULL, OWN_VALUE, ModuleSlots, Slot
+from gdbext.linker.got import BOUND, LAZY, NULL, OWN_VALUE, PLAIN
 from gdbext.linker.got import DANGLING as IN_NO_MODULE
 from gdbext.linker.ifuncs import Results, result_finder
 from gdbext.linker.linkmaps import STATES
@@ -25,6 +25,7 @@ from gdbext.linker.process import Process
 from gdbext.linker.reldeps import read_relocation_needs
 from gdbext.linker.scopes import busy, real
 from gdbext.linker.slotkinds import PLT_KINDS
+from gdbext.linker.slots import ModuleSlots, Slot
 from gdbext.linker.tables import TableSet
 from gdbext.linker.tlsslots import TLS_KINDS
 
@@ -35,7 +36,6 @@ VERDICTS = (OK, REDIRECTED, STALE, DANGLING, UNVERIFIED)
 WEAK = "nobody defines it, and the reference is weak"
 UNDEFINED = "nobody defines it: the first call ends in a symbol lookup error"
 _MASK = (1 << 64) - 1
-_PLAIN = frozenset({JUMP_SLOT, GLOB_DAT})
 
 
 class Judgement(NamedTuple):
@@ -67,18 +67,22 @@ class Judge:
             reason = "this module is being unloaded"
         if reason is not None:
             return [Judgement(UNVERIFIED, None, reason)] * len(found.slots)
-        return [self._slot(module, slot) for slot in found.slots]
+        slots, right = found.slots, self._right
+        return [
+            right(provider) if exact and provider else self._slot(module, slots[i])
+            for i, (exact, provider) in enumerate(zip(slots.exact, slots.providers))
+        ]
 
     def _slot(self, module: Module, slot: Slot) -> Judgement:
         answer = slot.answer
         if (
             slot.state == BOUND
-            and slot.kind in _PLAIN
+            and slot.kind in PLAIN
             and isinstance(answer, Found)
             and slot.value == answer.address
             and answer.symbol.info & 15 != STT_GNU_IFUNC  # its address is the resolver's
         ):
-            return self._right(answer.module)  # nearly all of them
+            return self._right(answer.module)
         if slot.state is None:
             return Judgement(UNVERIFIED, None, slot.reason)
         if not slot.relocation.symbol:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from gdbext.elf.image import PF_X
 from gdbext.findings.verdicts import OK, Judgement, make_judge
-from gdbext.linker.got import ModuleSlots, Slot, read_slots
+from gdbext.linker.got import read_slots
 from gdbext.linker.linkmaps import RT_CONSISTENT
 from gdbext.linker.modules import LINKER, Linker, Module
 from gdbext.linker.process import Process
+from gdbext.linker.slots import ModuleSlots, Slot
 from gdbext.linker.tables import TableSet
 
 
@@ -44,21 +45,23 @@ def judge_slot(
         return None
     judge = make_judge(process, linker, tables)
     memory, arch = process.memory, process.arch
-    slots = _at(read_slots(memory, arch, linker, tables, [module]), address)
-    if slots and slots[0].relocation.symbol:
+    found = _at(read_slots(memory, arch, linker, tables, [module]), address)
+    if found is not None and found.slots[0].relocation.symbol:
         # read again for this symbol alone: to look up those of a whole module takes far longer
-        wanted = {module.map.address: {slots[0].relocation.symbol}}
-        found = read_slots(memory, arch, linker, tables, [module], wanted, judge.lookup)
-        slots = _at(found, address)
-    if not slots:
+        wanted = {module.map.address: {found.slots[0].relocation.symbol}}
+        again = read_slots(memory, arch, linker, tables, [module], wanted, judge.lookup)
+        found = _at(again, address)
+    if found is None:
         return None
-    one = ModuleSlots(module, slots, None, None, None)
-    return JudgedSlot(module, slots[0], judge.judge([one])[0][0])
+    return JudgedSlot(module, found.slots[0], judge.judge([found])[0][0])
 
 
-def _at(found: Iterable[ModuleSlots], address: int) -> list[Slot]:
-    """The slot at `address`, or none."""
-    return [slot for module in found for slot in module.slots if slot.address == address][:1]
+def _at(found: Iterable[ModuleSlots], address: int) -> ModuleSlots | None:
+    """The slot at `address` alone."""
+    for module in found:
+        if address in module.slots.addresses:
+            return module.only([module.slots.addresses.index(address)])
+    return None
 
 
 def is_linkers_own(

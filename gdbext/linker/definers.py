@@ -33,10 +33,9 @@ class Definers:
         self._found.update((name, []) for name in wanted)
         if not wanted:
             return
-        hashes: dict[int, list[tuple[bytes, int]]] = {}
-        for name in wanted:
-            value = gnu_hash(name)
-            hashes.setdefault(value | 1, []).append((name, value))
+        values = {name: gnu_hash(name) for name in wanted}
+        # in a table the lowest bit is another matter: it ends a chain
+        hashes = {h for value in values.values() for h in (value, value ^ 1)}
         for module in self.linker.modules:
             tables = self.tables.of(module) if real(self.linker, module) is module else None
             if tables is None:
@@ -47,7 +46,7 @@ class Definers:
                 if len(wanted) <= _FEW:
                     self._probe(module, tables, wanted)
                 else:
-                    self._collect(module, tables, wanted, hashes)
+                    self._collect(module, tables, values, hashes)
             except Problem as problem:
                 self.unreadable[module.map.address] = str(problem)
 
@@ -68,26 +67,21 @@ class Definers:
         return found
 
     def _collect(
-        self,
-        module: Module,
-        tables: Tables,
-        wanted: Set[bytes],
-        hashes: Mapping[int, list[tuple[bytes, int]]],
+        self, module: Module, tables: Tables, values: Mapping[bytes, int], hashes: Set[int]
     ) -> None:
         found = self._found
         table, symbols = tables.hashes, tables.symbols
         if isinstance(table, GnuHash):
-            count, is_named, leads_to = symbols.count, symbols.is_named, table.leads_to
-            for masked, index in table.among(hashes.keys()):
-                for name, value in hashes[masked]:
-                    if index < count and is_named(index, name):
-                        if leads_to(value, index):
-                            found[name].append((module, index))
-                        break
+            rows = table.among(hashes)
+            names = symbols.raw_names([index for _, index in rows])
+            for (masked, index), name in zip(rows, names):
+                value = values.get(name)
+                if value is not None and masked | 1 == value | 1 and table.leads_to(value, index):
+                    found[name].append((module, index))
             return
         for index in hashed_symbols(tables):  # DT_HASH keeps no hashes
             name = symbols.raw_name(index)
-            if name in wanted:
+            if name in values:
                 found[name].append((module, index))
 
     def _probe(self, module: Module, tables: Tables, names: Set[bytes]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import NamedTuple, Optional
+from functools import cache, cached_property
+from operator import attrgetter
+from typing import Optional
 
 from gdbext.elf.arch import (
     ABSOLUTE,
     COPY,
     DTPMOD,
+    GLOB_DAT,
     JUMP_SLOT,
     RELATIVE,
     TLSDESC,
@@ -19,13 +22,15 @@ from gdbext.elf.image import DT_PLTGOT, PT_GNU_RELRO, Image
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import Relocation, read_relocations
-from gdbext.elf.symbols import SHN_ABS
+from gdbext.elf.symbols import SHN_ABS, STT_GNU_IFUNC
 from gdbext.linker.linkmaps import RT_ADD
 from gdbext.linker.loading import read_got_header
 from gdbext.linker.lookup import NOT_ASKED, Answer, Found, Lookup
 from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import LINKER, Linker, Module
+from gdbext.linker.references import References, read_references
 from gdbext.linker.slotkinds import PLT_KINDS
+from gdbext.linker.slots import ModuleSlots, Slot, Slots
 from gdbext.linker.slotvalues import read_values
 from gdbext.linker.stubs import Stubs
 from gdbext.linker.tables import Definition, Tables, TableSet
@@ -34,51 +39,22 @@ from gdbext.linker.tlsslots import TLS_KINDS, tls_target
 BOUND, LAZY, NULL, DANGLING = "bound", "lazy", "null", "dangling"
 NOT_RELOCATED = "ld.so has not relocated this module yet"
 OWN_VALUE = "the program keeps a value of its own in this data"
+PLAIN = frozenset({JUMP_SLOT, GLOB_DAT})  # they hold an address as it is
 Owner = tuple[Optional[Module], Optional[Definition]]
+# (state, provider, definition, reason) of a Slot
+Lead = tuple[Optional[str], Optional[Module], Optional[Definition], Optional[str]]
 _NO_SLOTS = frozenset({RELATIVE, COPY})  # data, not slots: they lead to no other module
-
-
-class Slot(NamedTuple):
-    """One slot. `value` is None when it cannot be read, `state` when it cannot be told.
-
-    `answer` is what ld.so's lookup of its symbol gives now: None for nothing, a Problem where
-    that cannot be known (NOT_ASKED if nobody asked, or there is no symbol).
-    """
-
-    address: int
-    kind: str
-    type: str
-    symbol: str | None
-    version: str | None
-    value: int | None
-    state: str | None
-    provider: Module | None
-    definition: Definition | None
-    reason: str | None
-    relocation: Relocation
-    answer: Answer
-
-
-@dataclass(frozen=True)
-class ModuleSlots:
-    """The slots of one module, in address order; `header` is GOT[0..2] at `header_address`."""
-
-    module: Module
-    slots: list[Slot]
-    header_address: int | None
-    header: tuple[int, int, int] | None
-    problem: str | None
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """The relocations of one module that fill slots, by address, and the names of their symbols."""
+    """The relocations of one module that fill slots, by address, and what they refer to."""
 
     module: Module
     image: Image
     tables: Tables
     relocations: list[Relocation]
-    names: dict[int, str]
+    references: References
 
 
 def read_slots(
@@ -98,11 +74,8 @@ def read_slots(
     reader = _Reader(memory, arch, linker, tables, symbols, lookup)
     found = [reader.want(m) for m in modules if not (m.kind == LINKER and m.namespace)]
     if lookup is not None:
-        wanted: set[bytes] = set()
-        for one in found:
-            if isinstance(one, _Wanted):
-                wanted.update(map(one.tables.symbols.raw_name, one.names))
-        lookup.definers.prepare(wanted)
+        names = (one.references.names for one in found if isinstance(one, _Wanted))
+        lookup.definers.prepare(set().union(*names))
     return [reader.read(one) if isinstance(one, _Wanted) else one for one in found]
 
 
@@ -114,102 +87,111 @@ class _Reader:
     tables: TableSet
     symbols: Mapping[int, Set[int]] | None
     lookup: Lookup | None
-    # Many modules bind the same symbol to the same place: each is looked up once.
+    # Many modules have slots for the same symbol, bound to the same place.
     _owners: dict[tuple[int, str | None], Owner] = field(default_factory=dict)
-    _exact: dict[str, Definition] = field(default_factory=dict)
+    _text: Callable[[bytes], str | None] = field(default_factory=lambda: cache(_decoded))
+    _itself: Callable[[str | None], Definition | None] = field(
+        default_factory=lambda: cache(_named)
+    )
+
+    @cached_property
+    def _kinds(self) -> dict[int, tuple[str, str]]:
+        """(kind, the psABI's name) of the relocations that fill slots, by number."""
+        known = self.arch.relocations.items()
+        return {number: names for number, names in known if names[0] not in _NO_SLOTS}
 
     def want(self, module: Module) -> _Wanted | ModuleSlots:
         """What to read of a module; its slots themselves where there are none to read."""
         image, tables = module.image, self.tables.of(module)
         if image is None or tables is None:
-            return ModuleSlots(module, [], None, None, module.problem)
-        kinds = self.arch.relocations
+            return ModuleSlots(module, Slots(), None, None, module.problem)
+        kinds = self._kinds
         only = None if self.symbols is None else self.symbols.get(module.map.address, frozenset())
         try:
             wanted = [
                 r
                 for r in read_relocations(self.memory, image)
-                if r.type in kinds
-                and kinds[r.type][0] not in _NO_SLOTS
-                and (only is None or r.symbol in only)
+                if r.type in kinds and (only is None or r.symbol in only)
             ]
-            wanted.sort()
-            names = tables.symbols.names({r.symbol for r in wanted if r.symbol}) if wanted else {}
+            if not wanted:
+                return self._with_header(module, image, Slots(), None)
+            wanted.sort(key=attrgetter("offset"))
+            classes = [PLT if kinds[r.type][0] in PLT_KINDS else DATA for r in wanted]
+            references = read_references(tables, [r.symbol for r in wanted], classes)
         except Problem as problem:
-            return self._with_header(module, image, [], str(problem))
-        return _Wanted(module, image, tables, wanted, names)
+            return self._with_header(module, image, Slots(), str(problem))
+        return _Wanted(module, image, tables, wanted, references)
 
     def read(self, wanted: _Wanted) -> ModuleSlots:
-        slots = self._slots(wanted) if wanted.relocations else []
-        return self._with_header(wanted.module, wanted.image, slots, None)
+        return self._with_header(wanted.module, wanted.image, self._slots(wanted), None)
 
     def _with_header(
-        self, module: Module, image: Image, slots: list[Slot], problem: str | None
+        self, module: Module, image: Image, slots: Slots, problem: str | None
     ) -> ModuleSlots:
         header = read_got_header(self.memory, image)
         return ModuleSlots(module, slots, image.pointer(DT_PLTGOT), header, problem)
 
-    def _slots(self, wanted: _Wanted) -> list[Slot]:
-        module, image, tables, names = wanted.module, wanted.image, wanted.tables, wanted.names
-        values = read_values(self.memory, image, wanted.relocations)
-        stubs = Stubs(self.memory, self.arch, tables)
-        first, last, bias = stubs.first, stubs.last, image.bias
-        unread = None if self._is_relocated(wanted, values) else NOT_RELOCATED
-        kinds, owners, exact = self.arch.relocations, self._owners, self._exact
-        numbers, version_names = tables.versions.indices, tables.versions.names
-        versioned = len(numbers)
-        ask = _asker(self.lookup, module)
-        new = tuple.__new__  # what Slot() calls: half the time of the call, for 60,000 slots
-        slots = []
-        for relocation, value in zip(wanted.relocations, values):
-            offset, number, index, _, _ = relocation
-            kind, type_name = kinds[number]
-            symbol: str | None = None
-            version: str | None = None
-            state: str | None = None
-            provider: Module | None = None
-            definition: Definition | None = None
-            reason = unread
-            answer: Answer = NOT_ASKED
-            if index:
-                symbol = names.get(index) or None
-                if index < versioned:
-                    version = version_names.get(numbers[index] & 0x7FFF)
-                answer = ask(index, PLT if kind in PLT_KINDS else DATA)
-            if value is None:
-                reason = "this memory cannot be read"
-            elif unread is None:
-                if kind in TLS_KINDS:
-                    state, provider, reason = self._tls(module, kind, relocation, value)
-                    definition = Definition(symbol, 0) if symbol and provider else None
-                elif value == 0:
-                    state = NULL
-                elif (
-                    kind == JUMP_SLOT
-                    and first <= value < last
-                    and stubs.is_lazy(value, relocation, symbol)
-                ):
-                    state = LAZY
-                elif symbol and isinstance(answer, Found) and answer.address == value:
-                    state, provider = BOUND, answer.module  # an absolute symbol's too
-                    definition = exact.get(symbol)
-                    if definition is None:
-                        definition = exact[symbol] = Definition(symbol, 0)
-                else:
-                    key = value, symbol
-                    owner = owners.get(key)
-                    if owner is None:
-                        owner = owners[key] = self._owner(value, symbol)
-                    provider, definition = owner
-                    state = BOUND
-                    if provider is None:
-                        state, reason = _explain(image, kind, relocation, tables, value)
-            slot = (
-                *(bias + offset, kind, type_name, symbol, version, value),
-                *(state, provider, definition, reason, relocation, answer),
-            )
-            slots.append(new(Slot, slot))
+    def _slots(self, wanted: _Wanted) -> Slots:
+        """Most slots hold what the lookup gives; only the others are looked at one by one."""
+        module, image, relocations = wanted.module, wanted.image, wanted.relocations
+        references, bias = wanted.references, image.bias
+        values = read_values(self.memory, image, [r.offset for r in relocations])
+        kinds, types = zip(*[self._kinds[r.type] for r in relocations])
+        symbols = list(map(self._text, references.names))
+        answers: list[Answer] = [NOT_ASKED] * len(values)
+        if self.lookup is not None:
+            answers = self.lookup.resolve_all(module, references)
+        relocated = self._is_relocated(wanted, values)
+        stubs = Stubs(self.memory, self.arch, wanted.tables)
+        exact = [
+            relocated and here
+            for here in _exact(relocations, kinds, symbols, values, answers, stubs)
+        ]
+        slots = Slots(
+            addresses=[bias + r.offset for r in relocations],
+            kinds=kinds,
+            types=types,
+            symbols=symbols,
+            versions=references.versions,
+            values=values,
+            states=[BOUND] * len(values),
+            providers=[a.module if isinstance(a, Found) else None for a in answers],
+            definitions=list(map(self._itself, symbols)),
+            reasons=[None] * len(values),
+            relocations=relocations,
+            answers=answers,
+            exact=exact,
+        )
+        for i, here in enumerate(exact):
+            if not here:
+                lead = self._lead(wanted, stubs, relocated, slots[i])
+                slots.states[i], slots.providers[i], slots.definitions[i], slots.reasons[i] = lead
         return slots
+
+    def _lead(self, wanted: _Wanted, stubs: Stubs, relocated: bool, slot: Slot) -> Lead:
+        """(state, provider, definition, reason) of a slot."""
+        symbol, value, answer = slot.symbol, slot.value, slot.answer
+        if value is None:
+            return None, None, None, "this memory cannot be read"
+        if not relocated:
+            return None, None, None, NOT_RELOCATED
+        if slot.kind in TLS_KINDS:
+            state, provider, reason = self._tls(wanted.module, slot.kind, slot.relocation, value)
+            return state, provider, self._itself(symbol) if provider else None, reason
+        if value == 0:
+            return NULL, None, None, None
+        if slot.kind == JUMP_SLOT and stubs.is_lazy(value, slot.relocation, symbol):
+            return LAZY, None, None, None
+        if symbol and isinstance(answer, Found) and answer.address == value:
+            return BOUND, answer.module, self._itself(symbol), None  # an absolute symbol's too
+        key = value, symbol
+        if key not in self._owners:
+            self._owners[key] = self._owner(value, symbol)
+        provider, definition = self._owners[key]
+        if provider is not None:
+            return BOUND, provider, definition, None
+        state, reason = _explain(wanted.image, slot.kind, slot.relocation, wanted.tables, value)
+        return state, None, definition, reason
 
     def _is_relocated(self, wanted: _Wanted, values: Sequence[int | None]) -> bool:
         """By l_relocated; at ld.so's very first stop, when that is not found yet, by the values."""
@@ -270,20 +252,36 @@ def _explain(
     return DANGLING, "this address is in no loaded module"
 
 
-def _asker(lookup: Lookup | None, module: Module) -> Callable[[int, int], Answer]:
-    """The lookup for one module's symbols; where it cannot know, its Problem is the answer."""
-    if lookup is None:
-        return lambda _number, _type_class: NOT_ASKED
-    try:
-        resolve = lookup.resolver(module)
-    except Problem as problem:
-        failure = problem
-        return lambda _number, _type_class: failure
+def _exact(
+    relocations: Sequence[Relocation],
+    kinds: Sequence[str],
+    symbols: Sequence[str | None],
+    values: Sequence[int | None],
+    answers: Sequence[Answer],
+    stubs: Stubs,
+) -> list[bool]:
+    """Which slots hold just what their relocation puts there: the address that the lookup gives.
 
-    def ask(number: int, type_class: int) -> Answer:
-        try:
-            return resolve(number, type_class)
-        except Problem as problem:
-            return problem
+    That of an IFUNC is its resolver's. What leads into the module's own code may be a PLT entry.
+    """
+    first, last = stubs.first, stubs.last
+    return [
+        isinstance(answer, Found)
+        and answer.address == value
+        and bool(value and symbol)
+        and not first <= answer.address < last
+        and answer.symbol.info & 15 != STT_GNU_IFUNC
+        and (kind in PLAIN or (kind == ABSOLUTE and not relocation.addend))
+        for relocation, kind, symbol, value, answer in zip(
+            relocations, kinds, symbols, values, answers
+        )
+    ]
 
-    return ask
+
+def _decoded(name: bytes) -> str | None:
+    """A symbol's name as text; None for one without a name."""
+    return name.decode("utf-8", "backslashreplace") or None
+
+
+def _named(symbol: str | None) -> Definition | None:
+    return Definition(symbol, 0) if symbol else None

@@ -6,7 +6,7 @@ Sources: glibc, elf/dl-lookup.c (_dl_lookup_symbol_x, do_lookup_x), elf/dl-reloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Union, cast
@@ -18,7 +18,6 @@ from gdbext.elf.symbols import (
     STB_WEAK,
     STV_DEFAULT,
     STV_PROTECTED,
-    SYMBOL_SIZE,
     Symbol,
 )
 from gdbext.linker.choice import choose, explain_choice
@@ -27,6 +26,7 @@ from gdbext.linker.matching import COPY, PLT, Wanted
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.once import once
 from gdbext.linker.process import Process
+from gdbext.linker.references import References
 from gdbext.linker.rules import Rules, read_rules
 from gdbext.linker.scopes import Scope, Scopes, real
 from gdbext.linker.tables import Tables, TableSet
@@ -75,38 +75,55 @@ class Lookup:
     rules: Rules
     definers: Definers
     _answers: dict[int, dict[Wanted, Any]] = field(default_factory=dict)
+    _decided: dict[int, dict[Wanted, Found]] = field(default_factory=dict)
     _many: dict[bytes, dict[int, list[int]]] = field(default_factory=dict)
 
     def resolve(self, module: Module, index: int, type_class: int) -> Found | None:
         """What the reference `index` of `module`'s .dynsym binds to, None if to nothing."""
-        return self.resolver(module)(index, type_class)
+        symbols = self.tables_of(module).symbols
+        if index >= symbols.count:
+            raise Problem(f"damaged relocation: there is no symbol {index}")
+        binding, visibility = symbols.binding_and_visibility(index)
+        if binding == STB_LOCAL:
+            return self.found(module, index)
+        if visibility != STV_DEFAULT and not self.rules.musl:
+            return self._not_default(module, index, type_class, visibility)
+        return self.search(self.scopes.of(module), self.wanted(module, index, type_class))
 
-    def resolver(self, module: Module) -> Callable[[int, int], Found | None]:
-        """resolve() for one module, whose tables and scopes are looked at once."""
-        tables = self.tables_of(module)
-        symbols, versions = tables.symbols, tables.versions
-        data, count, indices, names = symbols.data, symbols.count, versions.indices, versions.names
-        versioned, exact = min(len(indices), count), versions.exact
-        musl, search = self.rules.musl, self._search
-        steps: list[Step] = []
+    def resolve_all(self, module: Module, references: References) -> list[Answer]:
+        """resolve() for many references of `module`; where it cannot know, its Problem.
 
-        def resolve(index: int, type_class: int) -> Found | None:
-            if index >= count:
-                raise Problem(f"damaged relocation: there is no symbol {index}")
-            at = index * SYMBOL_SIZE
-            if data[at + 4] >> 4 == STB_LOCAL:
-                return self.found(module, index)
-            visibility = data[at + 5] & 3
-            if visibility != STV_DEFAULT and not musl:
-                return self._not_default(module, index, type_class, visibility)
-            if not steps:
-                steps.extend(self._steps(self.scopes.of(module)))
-            version = indices[index] & 0x7FFF if index < versioned else 0
-            # a plain tuple is found in the same places, and made in half the time
-            key = symbols.raw_name(index), names.get(version), version in exact, type_class, False
-            return search(steps, cast("Wanted", key))
+        What the first scope decides, it decides for all modules that have the same one in front:
+        most answers are there already, and those are taken in one step.
+        """
+        numbers, classes = references.numbers, references.classes
+        try:
+            special = self.tables_of(module).symbols.special(numbers)
+            steps = self._steps(self.scopes.of(module))
+        except Problem:
+            return [self._answer(module, *each) for each in zip(numbers, classes)]
+        first = steps[0][0]
+        decided = self._decided.setdefault(id(first), {})
+        wanted = references.wanted()
+        answers: list[Answer] = list(map(decided.get, wanted))
+        for i, known in enumerate(answers):
+            if numbers[i] in special:
+                answers[i] = self._answer(module, numbers[i], classes[i])
+            elif known is None:
+                try:
+                    found = answers[i] = self._search(steps, wanted[i])
+                except Problem as problem:
+                    answers[i] = problem
+                    continue
+                if found is not None and found.scope is first and not self.rules.dynamic_weak:
+                    decided[wanted[i]] = found
+        return answers
 
-        return resolve
+    def _answer(self, module: Module, index: int, type_class: int) -> Answer:
+        try:
+            return self.resolve(module, index, type_class) if index else NOT_ASKED
+        except Problem as problem:
+            return problem
 
     def _not_default(
         self, module: Module, index: int, type_class: int, visibility: int

@@ -11,11 +11,12 @@ from gdbext.elf.arch import Arch
 from gdbext.elf.image import PF_X, Segment
 from gdbext.elf.problem import Unreadable
 from gdbext.linker.freedmaps import Area, heap_areas, is_arena
-from gdbext.linker.got import Slot, read_slots
+from gdbext.linker.got import read_slots
 from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import VDSO, Linker, Module
 from gdbext.linker.process import AT_EXECFN, Process, Region
 from gdbext.linker.regions import region_finder
+from gdbext.linker.slots import Slot
 from gdbext.linker.tables import Definition, TableSet
 from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks
 from gdbext.linker.tls import read_tls, tls_blocks
@@ -92,7 +93,7 @@ class Map:
         key = module.map.address
         if key not in self._slots and self.linker is not None:
             found = read_slots(self.process.memory, self.arch, self.linker, self.tables, [module])
-            self._slots[key] = found[0].slots if found else []
+            self._slots[key] = list(found[0].slots) if found else []
         return self._slots.get(key, [])
 
     def slot_at(self, address: int) -> tuple[Module, Slot] | None:

@@ -1,16 +1,47 @@
-"""Who refers to a name: the modules whose .dynsym has it, found by their string tables."""
+"""What a module refers to; and who refers to a name, found by the string tables of .dynsym."""
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import cast
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import SYMBOL_SIZE, SymbolTable, read_dynamic_strings
+from gdbext.linker.matching import Wanted
 from gdbext.linker.modules import Linker
 from gdbext.linker.scopes import real
-from gdbext.linker.tables import TableSet
+from gdbext.linker.tables import Tables, TableSet
+
+
+@dataclass(frozen=True)
+class References:
+    """What relocations of one module refer to, by columns: the entry of .dynsym (0 is none), its
+    name and version, whether no other version may stand in, and the class of the relocation."""
+
+    numbers: Sequence[int]
+    names: Sequence[bytes]
+    versions: Sequence[str | None]
+    exact: Sequence[bool]
+    classes: Sequence[int]
+
+    def wanted(self) -> list[Wanted]:
+        """What is looked up for each."""
+        # plain tuples are found in the same places, and made in a fifth of the time
+        rows = zip(self.names, self.versions, self.exact, self.classes, repeat(False))
+        return cast("list[Wanted]", list(rows))
+
+
+def read_references(tables: Tables, numbers: Sequence[int], classes: Sequence[int]) -> References:
+    """The references of one module to the entries `numbers` of its .dynsym."""
+    names, versions = tables.symbols.raw_names(numbers), tables.versions
+    indices = versions.numbers(numbers)
+    wanted = list(map(versions.names.get, indices))
+    exact = list(map(versions.exact.__contains__, indices))
+    return References(numbers, names, wanted, exact, classes)
 
 
 def referring(linker: Linker, tables: TableSet, name: bytes) -> dict[int, frozenset[int]]:
