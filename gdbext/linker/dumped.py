@@ -43,15 +43,15 @@ class DumpedMemory:
         self._last = _Backing(0, 0, b"", 0)  # reads come in runs within one mapping
 
     def read(self, address: int, size: int) -> bytes:
-        dumped = self._core.read(address, size)
-        if dumped is not None:
-            return dumped
         last = self._last
         if last.start <= address and address + size <= last.end:
             start = last.offset + address - last.start
             data = last.data[start : start + size]
             if len(data) == size:
                 return data
+        dumped = self._core.read(address, size)
+        if dumped is not None:
+            return dumped
         parts = []
         while size > 0:
             part = self._read_here(address, size)

@@ -225,19 +225,23 @@ class Lookup:
 
     def _in_scope(self, scope: Scope, wanted: Wanted) -> Found | None:
         weak: Found | None = None
+        rules, unreadable = self.rules, self.definers.unreadable
+        passing = bool(self._removed) or wanted.type_class == COPY
         for module, indices in self._candidates(scope, wanted.name):
-            if (self._removed or wanted.type_class == COPY) and self._is_skipped(module, wanted):
+            if passing and self._is_skipped(module, wanted):
                 continue
-            answer = choose(self.tables_of(module), self.rules, indices, wanted)
+            answer = choose(self.tables_of(module), rules, indices, wanted)
             if answer is None:
                 continue
             found = self._found(module, *answer, scope)
-            if self.rules.dynamic_weak and found.symbol.binding == STB_WEAK:
+            if rules.dynamic_weak and found.symbol.binding == STB_WEAK:
                 weak = weak or found
                 continue
-            self._check_readable(scope, scope.positions[module.map.address])
+            if unreadable:
+                self._check_readable(scope, scope.positions[module.map.address])
             return found
-        self._check_readable(scope, len(scope.modules))
+        if unreadable:
+            self._check_readable(scope, len(scope.modules))
         return weak
 
     def _is_skipped(self, module: Module, wanted: Wanted) -> str:
@@ -255,8 +259,6 @@ class Lookup:
 
     def _check_readable(self, scope: Scope, end: int) -> None:
         """Raise Problem if a module whose symbols cannot be read stands before place `end`."""
-        if not self.definers.unreadable:
-            return
         for address, why in self.definers.unreadable.items():
             if scope.positions.get(address, end) < end:
                 path = self.linker.by_map[address].path
