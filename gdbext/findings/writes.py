@@ -91,7 +91,7 @@ def as_relocated(linker: Linker) -> Linker:
         linker,
         namespaces=tuple(replace(n, state=RT_CONSISTENT) for n in linker.namespaces),
         modules=tuple(
-            replace(m, private=replace(m.private, relocated=True)) if m.private else m
+            replace(m, private=m.private._replace(relocated=True)) if m.private else m
             for m in linker.modules
         ),
     )

@@ -6,7 +6,7 @@ Sources: glibc, include/link.h (struct link_map), elf/dl-object.c, elf/dl-load.c
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_pointers, read_string, read_words
@@ -32,8 +32,7 @@ _REMOVED = {4: 13, 5: 18}
 LT_EXECUTABLE, LT_LIBRARY, LT_LOADED = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Private:
+class Private(NamedTuple):
     """The private fields of one link_map; None is unknown. Addresses are absolute.
 
     `type` is LT_*; `libname`, `scopes`, `searchlist` and `initfini` are where the lists start

@@ -42,13 +42,15 @@ def test_another_file_of_the_same_path_is_not_read(tmp_path: Path) -> None:
     kept = other_view.map()
     other = tmp_path / "other"
     other.write_bytes(b"new" * 100)
+    others = [map_file(str(other)) for _ in range(64)]  # view is closed meanwhile
     other.replace(path)
     assert kept[:3] == b"old"
+    assert others[-1][:3] == b"new"
     with pytest.raises(Problem, match="was replaced while it was looked at"):
         view[:3]
 
 
-def test_a_file_that_is_mapped_stays_what_it_was(tmp_path: Path) -> None:
+def test_a_file_that_is_open_stays_what_it_was(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old" * 100)
     view = map_file(str(path))
@@ -71,6 +73,14 @@ def test_a_view_that_outlives_its_module_ends_quietly(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_that_was_cut_has_less_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old" * 10_000)
+    view = map_file(str(path))
+    os.truncate(path, 4)
+    assert (view[:3], view[3:9], view[20_000:20_003]) == (b"old", b"o", b"")
 
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:

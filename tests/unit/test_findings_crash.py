@@ -197,8 +197,8 @@ def test_redirected() -> None:
 
 
 def marked(module: Module, called: bool | None, kind: str | None = None) -> Module:
-    blank: Sequence[Any] = [None] * len(Private.__dataclass_fields__)
-    private = replace(Private(*blank), init_called=called)
+    blank: Sequence[Any] = [None] * len(Private._fields)
+    private = Private(*blank)._replace(init_called=called)
     return replace(module, private=private, kind=kind or module.kind)
 
 

@@ -173,14 +173,14 @@ def test_lists_that_are_damaged() -> None:
     page[16:32] = words(0x1200, 0x1000)  # back to the first
     page[0x100:0x102], page[0x200:0x202] = b"a\0", b"b\0"
     memory = BytesMemory({0x1000: bytes(page)})
-    assert read_names(memory, dataclasses.replace(private, libname=0x1000)) == (b"a", b"b")
+    assert read_names(memory, private._replace(libname=0x1000)) == (b"a", b"b")
     page[24:32] = words(0xDEAD0)
     memory = BytesMemory({0x1000: bytes(page)})
-    assert read_names(memory, dataclasses.replace(private, libname=0x1000)) == (b"a", b"b")
-    assert read_names(memory, dataclasses.replace(private, libname=0)) == ()
+    assert read_names(memory, private._replace(libname=0x1000)) == (b"a", b"b")
+    assert read_names(memory, private._replace(libname=0)) == ()
     for searchlist in ((0, 3), (0xDEAD0, 3), (0x1000, 1 << 31)):
-        assert read_searchlist(memory, dataclasses.replace(private, searchlist=searchlist)) == ()
+        assert read_searchlist(memory, private._replace(searchlist=searchlist)) == ()
     endless = BytesMemory({0x1000: words(*[8] * 512)})
     for scopes in (0x1000, 0xDEAD0):
-        assert read_scopes(endless, dataclasses.replace(private, scopes=scopes)) is None
+        assert read_scopes(endless, private._replace(scopes=scopes)) is None
     assert read_private(BytesMemory({}), glibc.expected_layout(made.release), 0x1000) is None
