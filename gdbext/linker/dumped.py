@@ -21,10 +21,13 @@ from gdbext.elf.reader import PAGE
 
 
 class _Backing(NamedTuple):
+    """[start, end) is `data` from `offset` on. What was dumped before `same` is known to be so."""
+
     start: int
     end: int
     data: FileData
     offset: int
+    same: int = 0
 
 
 class DumpedMemory:
@@ -82,7 +85,8 @@ class DumpedMemory:
             raise Unreadable(address, size, "are past the end of the file")
         if load is not None:
             # what was dumped must come from the core, also where a truncated one lacks it
-            first = max(backing.start, load.vaddr + load.filesz)
+            first = load.vaddr + load.filesz
+            first = max(backing.start, load.vaddr if first <= backing.same else first)
             last = min(backing.end, load.vaddr + load.memsz)
             offset = backing.offset + first - backing.start
             self._last = _Backing(first, last, backing.data, offset)
@@ -95,9 +99,9 @@ class DumpedMemory:
         place = bisect_right(self._starts, address) - 1
         if place < 0 or address >= self._files[place].end:
             return None
-        mapping = self._files[place]
+        start, end, offset, _ = self._files[place]
         data = self._file_of(place)
-        return _Backing(mapping.start, mapping.end, data, mapping.offset) if data else None
+        return _Backing(start, end, data, offset, 0 if offset else start + PAGE) if data else None
 
     def _file_of(self, place: int) -> FileData | None:
         """The file of a mapping, if its first page is the one in the core."""
