@@ -75,8 +75,7 @@ class FileView:
             raise Problem(f"{self.path!r} was replaced while it was looked at")
         return descriptor
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        # `close` is a default: at the interpreter's end the module's names can be gone already.
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # `os` may be gone first
         descriptor = self._opened.pop(id(self), None)
         if descriptor is not None:
             close(descriptor)

@@ -8,6 +8,8 @@ Sources: gABI chapter 5 (Hash Table); binutils, bfd/elflink.c; glibc, elf/dl-loo
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from operator import mul
@@ -57,9 +59,9 @@ class GnuHash:
 
     first: int
     shift: int
-    bloom: tuple[int, ...]
-    buckets: tuple[int, ...]
-    chains: tuple[int, ...]
+    bloom: array[int]
+    buckets: array[int]
+    chains: array[int]
 
     def among(self, wanted: Set[int]) -> list[tuple[int, int]]:
         """(hash, index) of the symbols whose hash, as it is in the table, is in `wanted`."""
@@ -85,8 +87,8 @@ class GnuHash:
 class SysvHash:
     """DT_HASH: `chains[i]` is the symbol after symbol i in its bucket's list."""
 
-    buckets: tuple[int, ...]
-    chains: tuple[int, ...]
+    buckets: array[int]
+    chains: array[int]
 
     def indices(self) -> Iterator[int]:
         """Every symbol that a lookup can reach, bucket by bucket."""
@@ -128,10 +130,11 @@ def _read_gnu_hash(memory: Memory, image: Image, table: int) -> GnuHash:
     buckets = _words(memory, image, buckets_at, nbuckets, "I")
     highest = max(buckets, default=0)
     if highest < first:
-        return GnuHash(first, shift & 63, bloom, buckets, ())
+        return GnuHash(first, shift & 63, bloom, buckets, array("I"))
     chains = _words(memory, image, buckets_at + nbuckets * 4, highest - first, "I")
     tail = _last_chain(memory, image, buckets_at + (nbuckets + highest - first) * 4)
-    return GnuHash(first, shift & 63, bloom, buckets, (*chains, *tail))
+    chains.extend(tail)
+    return GnuHash(first, shift & 63, bloom, buckets, chains)
 
 
 def _last_chain(memory: Memory, image: Image, at: int) -> list[int]:
@@ -148,11 +151,14 @@ def _last_chain(memory: Memory, image: Image, at: int) -> list[int]:
     raise Problem("damaged DT_GNU_HASH: its last chain has no end")
 
 
-def _words(memory: Memory, image: Image, at: int, count: int, form: str) -> tuple[int, ...]:
+def _words(memory: Memory, image: Image, at: int, count: int, form: str) -> array[int]:
     size = count * struct.calcsize(form)
     if size > min(image.room(at), LARGEST_TABLE):
         raise Problem(f"damaged image: a hash table of {size} bytes runs past its segment")
-    return struct.unpack(f"<{count}{form}", memory.read(at, size))
+    words = array(form, memory.read(at, size))
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words
 
 
 def probe(memory: Memory, image: Image, name: bytes) -> list[int]:
