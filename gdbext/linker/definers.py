@@ -11,7 +11,7 @@ from gdbext.linker.modules import Linker, Module
 from gdbext.linker.scopes import real
 from gdbext.linker.tables import Tables, TableSet
 
-Row = tuple[Module, int]
+Row = tuple[Module, list[int]]
 _FEW = 8  # names; so few are looked up in each module as ld.so does it
 
 
@@ -51,8 +51,8 @@ class Definers:
                 self.unreadable[module.map.address] = str(problem)
 
     def rows(self, name: bytes) -> list[Row]:
-        """Each symbol called `name`: modules in load order, the symbols of one as ld.so meets
-        them."""
+        """The modules that have a symbol called `name`, in load order, each with its symbols as
+        ld.so meets them."""
         found = self._found.get(name)
         if found is None:
             self.prepare((name,))
@@ -61,15 +61,18 @@ class Definers:
 
     def of(self, name: bytes) -> dict[int, list[int]]:
         """{link_map address: symbol indices} of `name`, in the same order."""
-        found: dict[int, list[int]] = {}
-        for module, index in self.rows(name):
-            found.setdefault(module.map.address, []).append(index)
-        return found
+        return {module.map.address: indices for module, indices in self.rows(name)}
+
+    def _add(self, name: bytes, module: Module, index: int) -> None:
+        rows = self._found[name]
+        if rows and rows[-1][0] is module:
+            rows[-1][1].append(index)
+        else:
+            rows.append((module, [index]))
 
     def _collect(
         self, module: Module, tables: Tables, values: Mapping[bytes, int], hashes: Set[int]
     ) -> None:
-        found = self._found
         table, symbols = tables.hashes, tables.symbols
         if isinstance(table, GnuHash):
             rows = table.among(hashes)
@@ -77,18 +80,18 @@ class Definers:
             for (masked, index), name in zip(rows, names):
                 value = values.get(name)
                 if value is not None and masked | 1 == value | 1 and table.leads_to(value, index):
-                    found[name].append((module, index))
+                    self._add(name, module, index)
             return
         for index in hashed_symbols(tables):  # DT_HASH keeps no hashes
             name = symbols.raw_name(index)
             if name in values:
-                found[name].append((module, index))
+                self._add(name, module, index)
 
     def _probe(self, module: Module, tables: Tables, names: Set[bytes]) -> None:
         for name in names:
             for index in probe(tables.memory, tables.image, name):
                 if index < tables.symbols.count and tables.symbols.is_named(index, name):
-                    self._found[name].append((module, index))
+                    self._add(name, module, index)
 
 
 def hashed_symbols(tables: Tables) -> Sequence[int]:

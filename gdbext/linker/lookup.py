@@ -205,23 +205,16 @@ class Lookup:
     def _candidates(self, scope: Scope, name: bytes) -> Sequence[tuple[Module, Sequence[int]]]:
         """The modules of `scope` that have the name, in its order, with their symbols."""
         rows, positions = self.definers.rows(name), scope.positions
-        if not rows:
-            return ()
         if len(rows) == 1:  # as most names have
-            module, index = rows[0]
-            return ((module, (index,)),) if module.map.address in positions else ()
-        if len(rows) > len(positions):
-            known = self._many.get(name)
-            if known is None:
-                known = self._many[name] = self.definers.of(name)
-            places = sorted((at, key) for key, at in positions.items() if key in known)
-            return [(scope.modules[at], known[key]) for at, key in places]
-        found: dict[int, list[int]] = {}
-        for module, index in rows:
-            place = positions.get(module.map.address)
-            if place is not None:
-                found.setdefault(place, []).append(index)
-        return [(scope.modules[place], found[place]) for place in sorted(found)]
+            return rows if rows[0][0].map.address in positions else ()
+        if len(rows) <= len(positions):
+            there = [row for row in rows if row[0].map.address in positions]
+            return sorted(there, key=lambda row: positions[row[0].map.address])
+        known = self._many.get(name)
+        if known is None:
+            known = self._many[name] = self.definers.of(name)
+        places = sorted((at, key) for key, at in positions.items() if key in known)
+        return [(scope.modules[at], known[key]) for at, key in places]
 
     def _in_scope(self, scope: Scope, wanted: Wanted) -> Found | None:
         weak: Found | None = None
