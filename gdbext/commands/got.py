@@ -180,7 +180,7 @@ def _reason(slot: Slot, reason: str | None) -> str | None:
 def _text(judged: JudgedModule, whole: bool, quick: bool, width: int) -> Iterator[str]:
     from gdbext.render.fit import fitted, wrapped
     from gdbext.render.printable import count, printable
-    from gdbext.render.tables import table
+    from gdbext.render.tables import quick_table, table
 
     module, slots = judged.found, judged.found.slots
     verdicts = [judgement.verdict for judgement in judged.judgements]
@@ -210,10 +210,13 @@ def _text(judged: JudgedModule, whole: bool, quick: bool, width: int) -> Iterato
         "leads to": target_texts(slots, brief=not wide),
     }
     columns = {header: cells for header, cells in columns.items() if cells}
-    headers, rows = list(columns), list(map(list, zip(*columns.values())))
-    if not quick:
+    headers = list(columns)
+    if quick:
+        yield quick_table(headers, list(columns.values()))
+    else:
+        rows = list(map(list, zip(*columns.values())))
         rows = fitted(headers, rows, width, (len(headers) - 2, len(headers) - 1))
-    yield "\n".join(table(headers, rows, quick=quick))
+        yield from table(headers, rows)
     if not fine:
         yield from _reasons(judged, width)
 

@@ -13,53 +13,53 @@ _LONG = 400
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\n"
 
 
-def table(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], right: str = "", quick: bool = False
-) -> Iterator[str]:
-    """The lines of a table, indented by two; columns named in `right` are right-aligned.
-
-    `quick` is for one of very many tables.
-    """
-    flush = [header in right.split() for header in headers]
-    if len(rows) <= _LONG and not quick:
-        from tabulate import tabulate
-
-        # The headers are a row: as headers they would make their columns two wider.
-        text = tabulate(
-            [headers, *([printable(cell) for cell in row] for row in rows)],
-            tablefmt="plain",
-            disable_numparse=True,
-            colalign=["right" if f else "left" for f in flush],
-        )
-        yield from (f"  {line}".rstrip() for line in text.split("\n"))
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> Iterator[str]:
+    """The lines of a table, indented by two; columns named in `right` are right-aligned."""
+    if len(rows) > _LONG:
+        yield from quick_table(headers, list(zip(*rows)), right).split("\n")
         return
-    rows = _clean(rows)
-    sizes = [max(map(len, column)) for column in zip(headers, *rows)]
-    cells = [f"%{'' if right_aligned else '-'}{size}s" for size, right_aligned in zip(sizes, flush)]
-    if not flush[-1]:
-        cells[-1] = "%s"
-    form = "\n".join(["  " + "  ".join(cells)] * (len(rows) + 1))
-    text = form % (*headers, *chain.from_iterable(rows))  # all rows in one step
-    lines = text.split("\n")
-    if not all(row[-1] for row in rows):  # an empty cell leaves spaces behind the one before it
-        lines = [line.rstrip() for line in lines]
-    yield from lines
+    from tabulate import tabulate
+
+    # The headers are a row: as headers they would make their columns two wider.
+    text = tabulate(
+        [headers, *([printable(cell) for cell in row] for row in rows)],
+        tablefmt="plain",
+        disable_numparse=True,
+        colalign=["right" if header in right.split() else "left" for header in headers],
+    )
+    yield from (f"  {line}".rstrip() for line in text.split("\n"))
 
 
-def _clean(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+def quick_table(headers: Sequence[str], columns: Sequence[Sequence[str]], right: str = "") -> str:
+    """The same table as one text, from its columns; for one of very many tables, too."""
+    columns = list(map(_clean, columns))
+    forms = [
+        f"%{'' if header in right.split() else '-'}{max(map(len, (header, *column)))}s"
+        for header, column in zip(headers, columns)
+    ]
+    if headers[-1] not in right.split():
+        forms[-1] = "%s"
+    form = "\n".join(["  " + "  ".join(forms)] * (len(columns[-1]) + 1))
+    text = form % (*headers, *chain.from_iterable(zip(*columns)))  # all rows in one step
+    if all(columns[-1]):
+        return text
+    # an empty cell leaves spaces behind the one before it
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+def _clean(cells: Sequence[str]) -> Sequence[str]:
     """The cells as tabulate shows them: escaped, without spaces around them.
 
-    Hardly any table needs that, so all of it is looked at in one go first.
+    Hardly any column needs that, so all of it is looked at in one go first.
     """
-    flat = "\n".join(map("\n".join, rows))
-    cells = sum(map(len, rows))
+    text = "\n".join(cells)
     if (
-        flat.count("\n") == max(cells - 1, 0)
-        and (_is_plain(flat) or flat.replace("\n", "").isprintable())
-        and not (" \n" in flat or "\n " in flat or " " in (flat[:1], flat[-1:]))
+        text.count("\n") == max(len(cells) - 1, 0)
+        and (_is_plain(text) or text.replace("\n", "").isprintable())
+        and not (" " in text and (" \n" in text or "\n " in text or " " in (text[:1], text[-1:])))
     ):
-        return rows
-    return [[printable(cell).strip() for cell in row] for row in rows]
+        return cells
+    return [printable(cell).strip() for cell in cells]
 
 
 def _is_plain(text: str) -> bool:
