@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal as signals
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gdb
@@ -138,11 +137,11 @@ def _not_ok(modules: Sequence[JudgedModule]) -> list[JudgedModule]:
     """The modules with something wrong, and of their slots those that are not ok."""
     kept = []
     for judged in modules:
-        rows = [row for row in zip(judged.found.slots, judged.judgements) if row[1].verdict != "ok"]
+        rows = [i for i, judgement in enumerate(judged.judgements) if judgement.verdict != "ok"]
         wrong = judged.header is not None and judged.header.verdict not in ("ok", None)
         if rows or judged.found.problem or wrong:
-            slots = replace(judged.found, slots=[slot for slot, _ in rows])
-            kept.append(judged._replace(found=slots, judgements=[j for _, j in rows]))
+            judgements = [judged.judgements[i] for i in rows]
+            kept.append(judged._replace(found=judged.found.only(rows), judgements=judgements))
     return kept
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from gdbext.elf.image import PF_X
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.linker.got import Slot
 from gdbext.linker.modules import Module
 from gdbext.linker.places import Map
+from gdbext.linker.slots import Slot
 
 CALL, LOAD = "call", "load"
 _BEFORE, _BEHIND = 160, 64  # bytes of code: what led to the crash stands before it

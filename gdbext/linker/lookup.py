@@ -279,7 +279,8 @@ class Lookup:
         if found.module is own.module:
             return found
         if wanted.type_class != PLT:
-            if self.rules.copied_protected and self._is_copied(found):
+            is_copy = found.module is self.linker.modules[0] and found.symbol.shndx
+            if self.rules.copied_protected and is_copy:
                 return found
             # What the program has but does not define is a canonical PLT entry: it may win.
             again = self.search(scopes, wanted._replace(type_class=PLT))
@@ -287,17 +288,9 @@ class Lookup:
                 return found
         return own
 
-    def _is_copied(self, found: Found) -> bool:
-        return found.module is self.linker.modules[0] and bool(found.symbol.shndx)
-
 
 @once
 def make_lookup(process: Process, linker: Linker, tables: TableSet) -> Lookup:
     """The lookup of a process as it is now."""
-    return Lookup(
-        linker,
-        tables,
-        Scopes(process.memory, linker),
-        read_rules(process, linker, tables),
-        Definers(linker, tables),
-    )
+    scopes, rules = Scopes(process.memory, linker), read_rules(process, linker, tables)
+    return Lookup(linker, tables, scopes, rules, Definers(linker, tables))

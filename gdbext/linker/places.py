@@ -295,7 +295,6 @@ class Map:
         return self._libc_number("__curbrk", 8)
 
     def _libc_number(self, name: str, size: int) -> int | None:
-        """The value of a variable that libc.so.6 exports."""
         if self.linker is None:
             return None
         return libc_number(self.process.memory, self.linker, self.tables, name, size)
