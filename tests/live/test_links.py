@@ -35,7 +35,7 @@ def test_private_fields_are_where_dwarf_says(live: Callable[..., Gdb]) -> None:
     assert member["l_relocated"].bit == found["global_bit"] - 2
     assert member["l_init_called"].bit == found["global_bit"] - 1
     # and what is read of each module is what stands there
-    rows = eval(gdb.python("[(m.map.address, vars(m.private)) for m in linker.modules]"))
+    rows = eval(gdb.python("[(m.map.address, m.private._asdict()) for m in linker.modules]"))
     assert len(rows) == 8
     for address, private in rows:
         data = judges.read(gdb, address, offsets["sizeof"] or member["sizeof"].size)
