@@ -36,7 +36,7 @@ def work():
     while True: count += 1; time.sleep(0.001)
 threading.Thread(target=work, daemon=True, name="worker").start()
 print("ready", flush=True)
-while True: time.sleep(0.01)  # the signal may reach the other thread, and its handler waits for this
+while True: time.sleep(0.01)  # the signal may reach the other thread; its handler waits for this
 """
 
 
