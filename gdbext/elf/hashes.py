@@ -26,6 +26,7 @@ _POWERS: list[int] = [
     pow(33, k, 1 << 32) for k in range(_LONGEST, -1, -1)
 ]  # of 33, down to 33 ** 0
 _SEED = 5381
+_is_last = (1).__and__  # in DT_GNU_HASH, of a chain
 
 
 def gnu_hash(name: bytes) -> int:
@@ -80,7 +81,7 @@ class GnuHash:
             return start >= self.first
         if not self.first <= start < index:
             return False
-        return not any(h & 1 for h in self.chains[start - self.first : index - self.first])
+        return not any(map(_is_last, self.chains[start - self.first : index - self.first]))
 
 
 @dataclass(frozen=True)

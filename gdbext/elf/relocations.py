@@ -56,10 +56,13 @@ def read_relocations(memory: Memory, image: Image) -> list[Relocation]:
     if at is not None and size:
         relative = min((image.value(DT_RELACOUNT) or 0) * RELA_SIZE, size)
         table = _read_table(memory, image, at + relative, size - relative)
-        found = [_NEW(Relocation, (*row, None)) for row in table]
+        found = [_NEW(Relocation, (at, kind, symbol, add, None)) for at, kind, symbol, add in table]
     if plt_at is not None:
         table = _read_table(memory, image, plt_at, plt_size)
-        found += [_NEW(Relocation, (*row, index)) for index, row in enumerate(table)]
+        found += [
+            _NEW(Relocation, (at, kind, symbol, add, index))
+            for index, (at, kind, symbol, add) in enumerate(table)
+        ]
     return found
 
 

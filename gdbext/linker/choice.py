@@ -26,9 +26,9 @@ def choose(
         chosen = explain_choice(tables, rules, indices, wanted)[0]
         return None if chosen is None else (chosen, symbols.entry(chosen))
     index = indices[0]
-    symbol = symbols.entry(index)
-    if index < len(versions.indices):
-        versym = versions.indices[index]
+    symbol, numbers = symbols.entry(index), versions.indices
+    if index < len(numbers):
+        versym = numbers[index]
         reason = rules.match(symbol, versym, versions.names.get(versym & 0x7FFF), wanted)
     else:
         reason = rules.match(symbol, None, None, wanted)

@@ -63,35 +63,36 @@ class Definers:
         """{link_map address: symbol indices} of `name`, in the same order."""
         return {module.map.address: indices for module, indices in self.rows(name)}
 
-    def _add(self, name: bytes, module: Module, index: int) -> None:
-        rows = self._found[name]
-        if rows and rows[-1][0] is module:
-            rows[-1][1].append(index)
-        else:
-            rows.append((module, [index]))
-
     def _collect(
         self, module: Module, tables: Tables, values: Mapping[bytes, int], hashes: Set[int]
     ) -> None:
-        table, symbols = tables.hashes, tables.symbols
+        found, table, symbols = self._found, tables.hashes, tables.symbols
         if isinstance(table, GnuHash):
             rows = table.among(hashes)
             names = symbols.raw_names([index for _, index in rows])
-            for (masked, index), name in zip(rows, names):
+            leads_to = table.leads_to
+            for (stored, index), name in zip(rows, names):
                 value = values.get(name)
-                if value is not None and masked | 1 == value | 1 and table.leads_to(value, index):
-                    self._add(name, module, index)
+                if value is not None and stored | 1 == value | 1 and leads_to(value, index):
+                    _add(found[name], module, index)
             return
         for index in hashed_symbols(tables):  # DT_HASH keeps no hashes
             name = symbols.raw_name(index)
             if name in values:
-                self._add(name, module, index)
+                _add(found[name], module, index)
 
     def _probe(self, module: Module, tables: Tables, names: Set[bytes]) -> None:
         for name in names:
             for index in probe(tables.memory, tables.image, name):
                 if index < tables.symbols.count and tables.symbols.is_named(index, name):
-                    self._add(name, module, index)
+                    _add(self._found[name], module, index)
+
+
+def _add(rows: list[Row], module: Module, index: int) -> None:
+    if rows and rows[-1][0] is module:
+        rows[-1][1].append(index)
+    else:
+        rows.append((module, [index]))
 
 
 def hashed_symbols(tables: Tables) -> Sequence[int]:

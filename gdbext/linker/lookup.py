@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Union, cast
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import (
+    SHN_ABS,
     STB_GNU_UNIQUE,
     STB_LOCAL,
     STB_WEAK,
@@ -34,6 +35,7 @@ from gdbext.linker.tables import Tables, TableSet
 AGAIN, LATER = "it was met before", "an earlier one won"
 COPIED = "the program's own is what is copied to"
 _UNASKED = object()
+_MASK = (1 << 64) - 1
 _NEW = tuple.__new__  # what Found() and Wanted() call: half the time of the call
 
 
@@ -146,13 +148,16 @@ class Lookup:
 
     def found(self, module: Module, index: int) -> Found:
         """Entry `index` of `module`'s .dynsym as a definition."""
-        return self._found(module, index, self.tables_of(module).symbols.entry(index), None)
+        tables = self.tables_of(module)
+        return self._found(module, tables, index, tables.symbols.entry(index), None)
 
-    def _found(self, module: Module, index: int, symbol: Symbol, scope: Scope | None) -> Found:
-        if self.rules.musl:  # it relocates absolute symbols like all others (laddr in do_relocs)
-            address = module.bias + symbol.value & (1 << 64) - 1
-        else:
-            address = symbol.address(module.bias)
+    def _found(
+        self, module: Module, tables: Tables, index: int, symbol: Symbol, scope: Scope | None
+    ) -> Found:
+        address = symbol.value
+        # musl relocates absolute symbols like all others (laddr in do_relocs)
+        if symbol.shndx != SHN_ABS or self.rules.musl:
+            address = tables.image.bias + address & _MASK
         return _NEW(Found, (module, index, symbol, address, scope))
 
     def search(self, scopes: Sequence[Scope], wanted: Wanted) -> Found | None:
@@ -223,10 +228,11 @@ class Lookup:
         for module, indices in self._candidates(scope, wanted.name):
             if passing and self._is_skipped(module, wanted):
                 continue
-            answer = choose(self.tables_of(module), rules, indices, wanted)
+            tables = self.tables_of(module)
+            answer = choose(tables, rules, indices, wanted)
             if answer is None:
                 continue
-            found = self._found(module, *answer, scope)
+            found = self._found(module, tables, *answer, scope)
             if rules.dynamic_weak and found.symbol.binding == STB_WEAK:
                 weak = weak or found
                 continue
@@ -270,7 +276,7 @@ class Lookup:
             raise Problem("the table of unique symbols names a module that is in no chain")
         tables = self.tables_of(module)
         index = tables.index_at(symbol_address)
-        return self._found(module, index, tables.symbols.entry(index), found.scope)
+        return self._found(module, tables, index, tables.symbols.entry(index), found.scope)
 
     def _protected(
         self, scopes: Sequence[Scope], wanted: Wanted, found: Found, own: Found

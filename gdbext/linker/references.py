@@ -40,7 +40,7 @@ def read_references(tables: Tables, numbers: Sequence[int], classes: Sequence[in
     names, versions = tables.symbols.raw_names(numbers), tables.versions
     indices = versions.numbers(numbers)
     wanted = list(map(versions.names.get, indices))
-    exact = list(map(versions.exact.__contains__, indices))
+    exact = [i in versions.exact for i in indices] if versions.exact else [False] * len(indices)
     return References(numbers, names, wanted, exact, classes)
 
 
