@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from gdbext.findings.gotheaders import HeaderJudgement
-    from gdbext.findings.verdicts import Judgement
+    from gdbext.findings.judgements import Judgements
     from gdbext.inferior import Inferior
     from gdbext.linker.modules import Module
     from gdbext.linker.slots import ModuleSlots, Slot
@@ -25,8 +25,12 @@ class JudgedModule(NamedTuple):
     """The slots of a module, the verdict on each, and that on GOT[1] and GOT[2]."""
 
     found: ModuleSlots
-    judgements: list[Judgement]
+    judgements: Judgements
     header: HeaderJudgement | None
+
+    def only(self, indices: Sequence[int]) -> JudgedModule:
+        """The same with these slots alone."""
+        return JudgedModule(self.found.only(indices), self.judgements.only(indices), self.header)
 
 
 class PlugGot(Command):
@@ -120,9 +124,9 @@ def _with_symbol(modules: list[ModuleSlots], wanted: str) -> list[ModuleSlots]:
 
 
 def _with_verdict(module: JudgedModule, verdict: str) -> JudgedModule:
-    rows = [i for i, judgement in enumerate(module.judgements) if judgement.verdict == verdict]
+    rows = [i for i, each in enumerate(module.judgements.verdicts) if each == verdict]
     header = module.header if module.header and module.header.verdict == verdict else None
-    return JudgedModule(module.found.only(rows), [module.judgements[i] for i in rows], header)
+    return module.only(rows)._replace(header=header)
 
 
 def _document(judged: JudgedModule, paths: dict[int, str]) -> dict[str, Any]:
@@ -183,7 +187,7 @@ def _text(judged: JudgedModule, whole: bool, quick: bool, width: int) -> Iterato
     from gdbext.render.tables import quick_table, table
 
     module, slots = judged.found, judged.found.slots
-    verdicts = [judgement.verdict for judgement in judged.judgements]
+    verdicts = judged.judgements.verdicts
     fine = verdicts.count("ok") == len(verdicts)
     states = counts(["bound", "lazy", "null", "dangling", None], slots.states)
     yield f"{printable(module.module.path)}: {count(len(slots), 'slot')}" + (
@@ -262,6 +266,6 @@ def _summary(modules: list[JudgedModule]) -> str:
 
     from gdbext.render.printable import count
 
-    verdicts = [j.verdict for j in chain.from_iterable(m.judgements for m in modules)]
+    verdicts = list(chain.from_iterable(m.judgements.verdicts for m in modules))
     text = f"{count(len(verdicts), 'slot')} in {count(len(modules), 'module')}"
     return f"{text}: {_summed(verdicts)}" if verdicts else text

@@ -137,11 +137,10 @@ def _not_ok(modules: Sequence[JudgedModule]) -> list[JudgedModule]:
     """The modules with something wrong, and of their slots those that are not ok."""
     kept = []
     for judged in modules:
-        rows = [i for i, judgement in enumerate(judged.judgements) if judgement.verdict != "ok"]
+        rows = [i for i, verdict in enumerate(judged.judgements.verdicts) if verdict != "ok"]
         wrong = judged.header is not None and judged.header.verdict not in ("ok", None)
         if rows or judged.found.problem or wrong:
-            judgements = [judged.judgements[i] for i in rows]
-            kept.append(judged._replace(found=judged.found.only(rows), judgements=judgements))
+            kept.append(judged.only(rows))
     return kept
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gdbext.findings.symbol import Bound, Explanation
     from gdbext.inferior import Inferior
-    from gdbext.linker.lookup import Candidate, Found
+    from gdbext.linker.answers import Candidate, Found
     from gdbext.linker.modules import Linker, Module
 
 _SYMBOL = re.compile(r"(?P<name>[^@]+?)(?:@@?(?P<version>[^@]+))?")

@@ -17,9 +17,10 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import read_relocations
 from gdbext.elf.symbols import STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STV_DEFAULT, SYMBOL_SIZE
+from gdbext.linker.answers import Found
 from gdbext.linker.definers import hashed_symbols
 from gdbext.linker.linkmaps import STATES
-from gdbext.linker.lookup import Found, Lookup
+from gdbext.linker.lookup import Lookup
 from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import DLOPENED, LINKER, MAIN, PRELOADED, Linker, Module
 from gdbext.linker.private import LT_LOADED

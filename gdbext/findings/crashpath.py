@@ -20,7 +20,8 @@ from gdbext.findings.crash import (
 from gdbext.findings.description import slot_name
 from gdbext.findings.families import Family
 from gdbext.findings.verdicts import REDIRECTED as WRONG
-from gdbext.linker.lookup import LATER, Found, Lookup
+from gdbext.linker.answers import Found
+from gdbext.linker.lookup import LATER, Lookup
 from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import LINKER, Module
 from gdbext.linker.private import read_searchlist

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import STB_GNU_UNIQUE, STV_PROTECTED
-from gdbext.findings.verdicts import Judge, Judgement
+from gdbext.findings.judgements import Judgement
+from gdbext.findings.verdicts import Judge
+from gdbext.linker.answers import Candidate, Found
 from gdbext.linker.got import read_slots
 from gdbext.linker.linkmaps import STATES
-from gdbext.linker.lookup import LATER, Candidate, Found, Lookup
+from gdbext.linker.lookup import LATER, Lookup
 from gdbext.linker.matching import DATA, PLT, Wanted
 from gdbext.linker.modules import Linker, Module
 from gdbext.linker.references import referring

@@ -8,7 +8,8 @@ from gdbext.elf.arch import DTPMOD, DTPOFF, TLSDESC, TPOFF, Arch
 from gdbext.elf.patterns import DYNAMIC, STATIC
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_word, read_words
-from gdbext.linker.lookup import Found, Lookup
+from gdbext.linker.answers import Found
+from gdbext.linker.lookup import Lookup
 from gdbext.linker.modules import LINKER, Module
 from gdbext.linker.slots import Slot
 

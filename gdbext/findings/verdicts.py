@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from gdbext.elf.arch import ABSOLUTE, IRELATIVE, Arch
 from gdbext.elf.image import PT_GNU_RELRO
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.symbols import STB_WEAK, STT_GNU_IFUNC
+from gdbext.findings.judgements import Judgement, Judgements
 from gdbext.findings.tlsverdicts import judge_tls
+from gdbext.linker.answers import Found
 from gdbext.linker.got import BOUND, LAZY, NULL, OWN_VALUE, PLAIN
 from gdbext.linker.got import DANGLING as IN_NO_MODULE
 from gdbext.linker.ifuncs import Results, result_finder
 from gdbext.linker.linkmaps import STATES
-from gdbext.linker.lookup import AGAIN, LATER, Found, Lookup, make_lookup
+from gdbext.linker.lookup import AGAIN, LATER, Lookup, make_lookup
 from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import DLOPENED, VDSO, Linker, Module
 from gdbext.linker.private import LT_LOADED
@@ -38,15 +39,6 @@ UNDEFINED = "nobody defines it: the first call ends in a symbol lookup error"
 _MASK = (1 << 64) - 1
 
 
-class Judgement(NamedTuple):
-    """`expected` is the module whose definition ld.so's lookup gives now; None where there is
-    none, or where it cannot be known. `reason` is None where there is nothing to say."""
-
-    verdict: str
-    expected: Module | None
-    reason: str | None
-
-
 @dataclass(frozen=True)
 class Judge:
     """Judges the slots of one stopped process, which were read with `lookup`."""
@@ -54,24 +46,25 @@ class Judge:
     memory: Memory
     arch: Arch
     lookup: Lookup
-    _fine: dict[int, Judgement] = field(default_factory=dict)
 
-    def judge(self, modules: Sequence[ModuleSlots]) -> list[list[Judgement]]:
-        """A judgement for each slot of each of `modules`, in their order."""
+    def judge(self, modules: Sequence[ModuleSlots]) -> list[Judgements]:
+        """The judgements of each of `modules`, in their order."""
         return [self._module(module) for module in modules]
 
-    def _module(self, found: ModuleSlots) -> list[Judgement]:
-        module = found.module
+    def _module(self, found: ModuleSlots) -> Judgements:
+        module, slots, count = found.module, found.slots, len(found.slots)
         reason = busy(self.lookup.linker, module.namespace, STATES)
         if module.private is not None and module.private.removed:
             reason = "this module is being unloaded"
         if reason is not None:
-            return [Judgement(UNVERIFIED, None, reason)] * len(found.slots)
-        slots, right = found.slots, self._right
-        return [
-            right(provider) if exact and provider else self._slot(module, slots[i])
-            for i, (exact, provider) in enumerate(zip(slots.exact, slots.providers))
-        ]
+            return Judgements([UNVERIFIED] * count, [None] * count, [reason] * count)
+        # what holds just what the lookup gives needs no second look
+        judged = Judgements([OK] * count, list(slots.providers), [None] * count)
+        for i, exact in enumerate(slots.exact):
+            if not exact:
+                one = self._slot(module, slots[i])
+                judged.verdicts[i], judged.expected[i], judged.reasons[i] = one
+        return judged
 
     def _slot(self, module: Module, slot: Slot) -> Judgement:
         answer = slot.answer
@@ -82,7 +75,7 @@ class Judge:
             and slot.value == answer.address
             and answer.symbol.info & 15 != STT_GNU_IFUNC  # its address is the resolver's
         ):
-            return self._right(answer.module)
+            return Judgement(OK, answer.module, None)
         if slot.state is None:
             return Judgement(UNVERIFIED, None, slot.reason)
         if not slot.relocation.symbol:
@@ -130,21 +123,13 @@ class Judge:
             if slot.value:
                 return self._ifunc(slot, found.module, found.address, symbol.size)
         elif value == found.address:
-            return self._right(found.module)
+            return Judgement(OK, found.module, None)
         where = "another place in " if slot.provider is found.module else ""
         lookup = f"ld.so's lookup leads to {where}{found.module.path}"
         before = self._was_right(module, slot, found, value)
         if before is not None:
             return Judgement(STALE, found.module, f"{lookup}; {before}")
         return self._mismatch(module, slot, found.module, lookup)
-
-    def _right(self, expected: Module) -> Judgement:
-        """`ok`, the same object for each slot that leads to one module."""
-        key = id(expected)
-        found = self._fine.get(key)
-        if found is None:
-            found = self._fine[key] = Judgement(OK, expected, None)
-        return found
 
     def _mismatch(self, module: Module, slot: Slot, expected: Module | None, why: str) -> Judgement:
         if slot.kind == ABSOLUTE and not _in_relro(module, slot):

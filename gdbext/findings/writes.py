@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gdbext.elf.image import PF_X
-from gdbext.findings.verdicts import OK, Judgement, make_judge
+from gdbext.findings.judgements import Judgement
+from gdbext.findings.verdicts import OK, make_judge
 from gdbext.linker.got import read_slots
 from gdbext.linker.linkmaps import RT_CONSISTENT
 from gdbext.linker.modules import LINKER, Linker, Module

@@ -23,9 +23,10 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import Relocation, read_relocations
 from gdbext.elf.symbols import SHN_ABS, STT_GNU_IFUNC
+from gdbext.linker.answers import NOT_ASKED, Answer, Found
 from gdbext.linker.linkmaps import RT_ADD
 from gdbext.linker.loading import read_got_header
-from gdbext.linker.lookup import NOT_ASKED, Answer, Found, Lookup
+from gdbext.linker.lookup import Lookup
 from gdbext.linker.matching import DATA, PLT
 from gdbext.linker.modules import LINKER, Linker, Module
 from gdbext.linker.references import References, read_references

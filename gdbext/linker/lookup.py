@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Union, cast
+from typing import Any, cast
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import (
@@ -21,6 +21,7 @@ from gdbext.elf.symbols import (
     STV_PROTECTED,
     Symbol,
 )
+from gdbext.linker.answers import NOT_ASKED, Answer, Candidate, Found
 from gdbext.linker.choice import choose, explain_choice
 from gdbext.linker.definers import Definers
 from gdbext.linker.matching import COPY, PLT, Wanted
@@ -39,32 +40,7 @@ _MASK = (1 << 64) - 1
 _NEW = tuple.__new__  # what Found() and Wanted() call: half the time of the call
 
 
-class Found(NamedTuple):
-    """A definition: entry `number` of `module`'s .dynsym, which is `symbol`, at `address`.
-
-    `scope` is the list in which it was met, None where there was no search.
-    """
-
-    module: Module
-    number: int
-    symbol: Symbol
-    address: int
-    scope: Scope | None
-
-
-class Candidate(NamedTuple):
-    """One symbol of the wanted name that a search meets; `skipped` is '' for the winner."""
-
-    scope: Scope
-    module: Module
-    number: int
-    version: str | None
-    skipped: str
-
-
 Step = tuple[Scope, dict[Wanted, Any]]
-Answer = Union[Found, Problem, None]
-NOT_ASKED = Problem("no lookup was made")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gdbext.elf.relocations import Relocation
-from gdbext.linker.lookup import Answer
+from gdbext.linker.answers import Answer
 from gdbext.linker.modules import Module
 from gdbext.linker.tables import Definition
 

@@ -28,7 +28,8 @@ from gdbext.findings.crashpath import (
     struct_mismatch,
 )
 from gdbext.findings.families import Copy, Family
-from gdbext.findings.verdicts import OK, REDIRECTED, Judgement
+from gdbext.findings.judgements import Judgement
+from gdbext.findings.verdicts import OK, REDIRECTED
 from gdbext.findings.writes import JudgedSlot
 from gdbext.linker.modules import LINKER, Module
 from gdbext.linker.places import Place
