@@ -7,8 +7,8 @@ sysdeps/{x86_64,aarch64}/dl-machine.h.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Optional
 
 from gdbext.elf.arch import Arch
 from gdbext.elf.image import DT_JMPREL, PF_X
@@ -21,6 +21,9 @@ from gdbext.linker.slots import ModuleSlots
 
 # bytes; _dl_runtime_profile_avx512 of 2.36 needs 0x2c4 until its first `jmp *%r11`
 _LONGEST_RESOLVER = 1024
+
+
+GotHeader = Optional[tuple[int, int, int]]
 
 
 class HeaderJudgement(NamedTuple):
@@ -37,19 +40,21 @@ def judge_headers(
     memory: Memory, arch: Arch, linker: Linker, modules: Sequence[ModuleSlots]
 ) -> list[HeaderJudgement | None]:
     """A judgement for each of `modules`, None for one without such a table."""
-    resolvers = _resolvers(memory, linker)
+    known = {found.module.map.address: found.header for found in modules}
+    resolvers = _resolvers(memory, linker, known)
     usual = resolvers.most_common(1)[0][0] if resolvers else None
     return [_judge(memory, arch, linker, found, resolvers, usual) for found in modules]
 
 
-def _resolvers(memory: Memory, linker: Linker) -> Counter[int]:
+def _resolvers(memory: Memory, linker: Linker, known: Mapping[int, GotHeader]) -> Counter[int]:
     """How many modules have each resolver in GOT[2]: one ld.so hands out one, with audit two."""
     found: Counter[int] = Counter()
     for module in linker.modules:
         image = module.image
         if image is not None and image.value(DT_JMPREL) is not None:
-            header = read_got_header(memory, image)
-            if header is not None and header[1] == module.map.address:
+            address = module.map.address
+            header = known[address] if address in known else read_got_header(memory, image)
+            if header is not None and header[1] == address:
                 found[header[2]] += 1
     return found
 

@@ -55,6 +55,8 @@ class _Wanted:
     image: Image
     tables: Tables
     relocations: list[Relocation]
+    kinds: Sequence[str]
+    types: Sequence[str]
     references: References
 
 
@@ -96,32 +98,35 @@ class _Reader:
     )
 
     @cached_property
-    def _kinds(self) -> dict[int, tuple[str, str]]:
-        """(kind, the psABI's name) of the relocations that fill slots, by number."""
-        known = self.arch.relocations.items()
-        return {number: names for number, names in known if names[0] not in _NO_SLOTS}
+    def _kinds(self) -> dict[int, tuple[str, str, int]]:
+        """(kind, the psABI's name, type class) of the relocations that fill slots, by number."""
+        return {
+            number: (kind, name, PLT if kind in PLT_KINDS else DATA)
+            for number, (kind, name) in self.arch.relocations.items()
+            if kind not in _NO_SLOTS
+        }
 
     def want(self, module: Module) -> _Wanted | ModuleSlots:
         """What to read of a module; its slots themselves where there are none to read."""
         image, tables = module.image, self.tables.of(module)
         if image is None or tables is None:
             return ModuleSlots(module, Slots(), None, None, module.problem)
-        kinds = self._kinds
+        known = self._kinds
         only = None if self.symbols is None else self.symbols.get(module.map.address, frozenset())
         try:
             wanted = [
                 r
                 for r in read_relocations(self.memory, image)
-                if r.type in kinds and (only is None or r.symbol in only)
+                if r.type in known and (only is None or r.symbol in only)
             ]
             if not wanted:
                 return self._with_header(module, image, Slots(), None)
             wanted.sort(key=attrgetter("offset"))
-            classes = [PLT if kinds[r.type][0] in PLT_KINDS else DATA for r in wanted]
+            kinds, types, classes = zip(*[known[r.type] for r in wanted])
             references = read_references(tables, [r.symbol for r in wanted], classes)
         except Problem as problem:
             return self._with_header(module, image, Slots(), str(problem))
-        return _Wanted(module, image, tables, wanted, references)
+        return _Wanted(module, image, tables, wanted, kinds, types, references)
 
     def read(self, wanted: _Wanted) -> ModuleSlots:
         return self._with_header(wanted.module, wanted.image, self._slots(wanted), None)
@@ -137,21 +142,19 @@ class _Reader:
         module, image, relocations = wanted.module, wanted.image, wanted.relocations
         references, bias = wanted.references, image.bias
         values = read_values(self.memory, image, [r.offset for r in relocations])
-        kinds, types = zip(*[self._kinds[r.type] for r in relocations])
         symbols = list(map(self._text, references.names))
         answers: list[Answer] = [NOT_ASKED] * len(values)
         if self.lookup is not None:
             answers = self.lookup.resolve_all(module, references)
         relocated = self._is_relocated(wanted, values)
         stubs = Stubs(self.memory, self.arch, wanted.tables)
-        exact = [
-            relocated and here
-            for here in _exact(relocations, kinds, symbols, values, answers, stubs)
-        ]
+        exact = [False] * len(values)
+        if relocated:
+            exact = _exact(relocations, wanted.kinds, symbols, values, answers, stubs)
         slots = Slots(
             addresses=[bias + r.offset for r in relocations],
-            kinds=kinds,
-            types=types,
+            kinds=wanted.kinds,
+            types=wanted.types,
             symbols=symbols,
             versions=references.versions,
             values=values,
@@ -269,7 +272,8 @@ def _exact(
     return [
         isinstance(answer, Found)
         and answer.address == value
-        and bool(value and symbol)
+        and value != 0
+        and symbol is not None
         and not first <= answer.address < last
         and answer.symbol.info & 15 != STT_GNU_IFUNC
         and (kind in PLAIN or (kind == ABSOLUTE and not relocation.addend))

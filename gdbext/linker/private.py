@@ -71,10 +71,10 @@ def read_private(memory: Memory, layout: Layout, address: int) -> Private | None
     except Unreadable:
         return None
 
-    words = struct.unpack_from(f"<{len(blob) // 8}Q", blob)
+    words: tuple[int, ...] = struct.unpack_from(f"<{len(blob) // 8}Q", blob)
 
     def word(offset: int) -> int:
-        return int(words[offset >> 3])  # every field that is read here is aligned
+        return words[offset >> 3]  # every field that is read here is aligned
 
     phdr, scope, tls = layout.phdr, layout.scope, layout.tls
     flags = word(phdr + FLAGS - 4) >> 32
