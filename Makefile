@@ -1,5 +1,6 @@
 # make demo    a plugin host runs into its crash, in GDB with gdbext
 # make test    everything that must hold: style, types, all tests on both CPUs
+# make damage  some minutes of damaged cores, ELF files, snapshots and bundles
 # make unit    the tests that need no GDB
 # make lint    style and types
 # make bench   speed and memory, beside GDB's own commands
@@ -44,7 +45,7 @@ define pip_install
 @touch $@
 endef
 
-.PHONY: demo test unit lint bench docs clean debian-demo debian-test
+.PHONY: demo test damage unit lint bench docs clean debian-demo debian-test
 
 demo: debian-demo .venv/.for-demo
 	@$(MAKE) --no-print-directory -C testprogs demo
@@ -54,6 +55,11 @@ demo: debian-demo .venv/.for-demo
 test: lint
 	@$(MAKE) --no-print-directory -C testprogs
 	$(PYTEST) -n 2 --dist loadgroup tests
+
+damage: debian-test .venv/.for-test
+	@$(MAKE) --no-print-directory -C testprogs
+	GDBEXT_DAMAGE=$${GDBEXT_DAMAGE:-600} $(PYTEST) -n 2 --timeout 1200 \
+	  tests/live/test_report_damage.py tests/unit/test_findings_snapshot.py
 
 unit: debian-test .venv/.for-test
 	$(PYTEST) tests/unit tests/house

@@ -1,6 +1,7 @@
 """Damaged cores and ELF files through plug-report: no traceback, no hang, a document or one line.
 
-GDBEXT_DAMAGE is how many examples there are of each, for longer runs."""
+GDBEXT_DAMAGE is how many examples there are of each, for longer runs (`make damage`); they are
+always the same ones, unless GDBEXT_DAMAGE_RANDOM is set."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ CHANGES = st.lists(st.tuples(PLACES, st.integers(1, 24), BYTES), max_size=12)
 bounded = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize="GDBEXT_DAMAGE" not in os.environ,
+    derandomize="GDBEXT_DAMAGE_RANDOM" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
 

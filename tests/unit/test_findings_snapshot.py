@@ -216,8 +216,9 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 QUICKLY = settings(
-    max_examples=150,
+    max_examples=10 * int(os.environ.get("GDBEXT_DAMAGE", "15")),
     deadline=None,
+    derandomize="GDBEXT_DAMAGE_RANDOM" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
