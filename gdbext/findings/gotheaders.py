@@ -86,6 +86,10 @@ def _judge(
         )
     wrong = _wrong_resolver(linker, resolver)
     if wrong is not None:
+        if not any(m.image for m in linker.modules if m.kind == LINKER):
+            return HeaderJudgement(
+                UNVERIFIED, "where ld.so lies is not known here, so neither is where GOT[2] leads"
+            )
         return HeaderJudgement(REDIRECTED, wrong)
     if resolver != usual and resolvers[resolver] < resolvers[usual or 0]:
         if _is_audited(linker):

@@ -28,8 +28,9 @@ from gdbext.linker.linkmaps import RT_ADD
 from gdbext.linker.loading import read_got_header
 from gdbext.linker.lookup import Lookup
 from gdbext.linker.matching import DATA, PLT
-from gdbext.linker.modules import LINKER, Linker, Module
+from gdbext.linker.modules import LINKER, VDSO, Linker, Module
 from gdbext.linker.references import References, read_references
+from gdbext.linker.scopes import real
 from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.slots import ModuleSlots, Slot, Slots
 from gdbext.linker.slotvalues import read_values
@@ -195,7 +196,15 @@ class _Reader:
         if provider is not None:
             return BOUND, provider, definition, None
         state, reason = _explain(wanted.image, slot.kind, slot.relocation, wanted.tables, value)
+        if state == DANGLING and self._unplaced is not None:
+            return None, None, None, f"it may lead into {self._unplaced}, whose place is not known"
         return state, None, definition, reason
+
+    @cached_property
+    def _unplaced(self) -> str | None:
+        """A module of which neither memory nor a file tells where it lies."""
+        modules = [m for m in self.linker.modules if m.image is None and m.kind != VDSO]
+        return next((m.path for m in modules if real(self.linker, m) is m), None)
 
     def _is_relocated(self, wanted: _Wanted, values: Sequence[int | None]) -> bool:
         """By l_relocated; at ld.so's very first stop, when that is not found yet, by the values."""
@@ -271,8 +280,7 @@ def _exact(
     first, last = stubs.first, stubs.last
     return [
         isinstance(answer, Found)
-        and answer.address == value
-        and value != 0
+        and answer.address == value != 0
         and symbol is not None
         and not first <= answer.address < last
         and answer.symbol.info & 15 != STT_GNU_IFUNC
