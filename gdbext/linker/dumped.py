@@ -137,13 +137,15 @@ class DumpedMemory:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """Which mapping is the first one of a path, and of a file name."""
-        places: dict[str, int] = {}
+        """Which mapping is the first one of a path, and of a file name that one path alone has:
+        qemu-user's own core has the libc of both CPUs."""
+        paths: dict[str, int] = {}
+        names: dict[str, list[int]] = {}
         for place, file in enumerate(self._files):
-            if not file.offset:
-                places.setdefault(file.path, place)
-                places.setdefault(os.path.basename(file.path), place)
-        return places
+            if not file.offset and file.path not in paths:
+                paths[file.path] = place
+                names.setdefault(os.path.basename(file.path), []).append(place)
+        return {name: at[0] for name, at in names.items() if len(at) == 1} | paths
 
     def back_with_file(self, image: Image, file: ElfFile) -> None:
         """Let the read-only segments of `image` be read from `file`, which is known to match."""
