@@ -245,3 +245,19 @@ def test_zeros_follow_a_files_end_in_its_last_page(tmp_path: Path) -> None:
     assert memory.read(0x2FFF, 1) == b"\0"
     with pytest.raises(Unreadable, match="past the end of the file"):
         memory.read(0x2FFF, 2)
+
+
+def test_a_file_name_that_two_paths_have_stands_for_none(tmp_path: Path) -> None:
+    """l_name may go through a symbolic link, /lib for /usr/lib, which NT_FILE never shows."""
+    rows = {0x1000: b"/guest/libc.so", 0x2000: b"/usr/lib/libc.so", 0x3000: b"/usr/lib/libz.so"}
+    notes = file_note([(start, start + 0x1000, 0, name) for start, name in rows.items()])
+    memory = {start: bytes([start >> 12]) * 4096 for start in rows}
+    path = tmp_path / "core"
+    path.write_bytes(make_core(memory, note(b"CORE", NT_FILE, notes)))
+    dumped = DumpedMemory(
+        open_core(str(path)),
+        lambda name: iter([memory[start] for start in rows if rows[start] == name.encode()]),
+    )
+    assert dumped.matching("/usr/lib/libc.so") == memory[0x2000]
+    assert dumped.matching("/lib/libz.so") == memory[0x3000]
+    assert dumped.matching("/lib/libc.so") is None
