@@ -31,7 +31,7 @@ define build
 ALL += $(OUT)/$2/$3
 ALL_$2 += $(OUT)/$2/$3
 $(OUT)/$2/$3: $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) $(addprefix $(OUT)/$2/,$6) \
-		$(wildcard $2/*.h $2/*.hpp $2/*.map *.mk)
+		$(wildcard common/*.h $2/*.h $2/*.hpp $2/*.map *.mk)
 	@mkdir -p $$(@D)
 	$1 $(PLAIN) $$(LINK) $(if $(findstring -static,$5)$(findstring -rpath,$5),,$$(ORIGIN)) $5 -o $$@ $(foreach s,$4,$(if $(findstring /,$s),$s,$2/$s)) \
 		$(if $6,-L$(OUT)/$2 $(addprefix -l:,$6)) $(LIBS)

@@ -2,17 +2,29 @@
    one, which waits in another. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../common/waits.h"
 
 int plugin_run(void);
 
 static sem_t begun, end;
+static volatile int last_begun;
+
+static void begin(void)
+{
+    last_begun = (int)syscall(SYS_gettid);
+    sem_post(&begun);
+}
 
 static void *work(void *argument)
 {
-    sem_post(&begun);
+    begin();
     sem_wait(&end);
     return argument;
 }
@@ -20,7 +32,7 @@ static void *work(void *argument)
 static void *other_work(void *argument)
 {
     pthread_setname_np(pthread_self(), "other");
-    sem_post(&begun);
+    begin();
     sem_wait(&end);
     return argument;
 }
@@ -37,11 +49,13 @@ int plugin_run(void)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 256 << 10);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    for (int i = 1; i <= count; i++)
+    for (int i = 1; i <= count; i++) {
         if (pthread_create(&thread, &attributes, i < count ? work : other_work, NULL) != 0)
             return 3;
-    for (int i = 0; i < count; i++)
         sem_wait(&begun);
+        while (!waits(last_begun))
+            sched_yield();
+    }
     if (getenv("CROWD_ABORT") != NULL)
         abort();
     printf("all are there\n"); /* break: crowded */

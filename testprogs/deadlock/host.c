@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../common/waits.h"
+
 void announce(int tid);
 static int main_tid;
 static volatile int thread_tid;
@@ -17,22 +19,6 @@ static volatile int thread_tid;
 void announce(int tid)
 {
     thread_tid = tid;
-}
-
-static int waits(int tid)
-{
-    char path[64], text[64] = "";
-    long number = -1;
-
-    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        return 0;
-    if (fgets(text, sizeof text, file) != NULL)
-        number = strtol(text, NULL, 10);
-    fclose(file);
-    /* under qemu it is the host's system call */
-    return number == 202 || number == 98;
 }
 
 static void *watch(void *unused)

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../common/waits.h"
+
 struct waiting {
     sem_t end;
     volatile int tid;
@@ -21,7 +23,7 @@ struct operations {
 
 static void *handle;
 static struct waiting waiting;
-static int waits;
+static int pauses;
 /* what is kept */
 int (*function)(int);
 const struct operations *table;
@@ -38,26 +40,11 @@ static void *symbol(const char *name)
     return found;
 }
 
-/* Whether the thread is in a futex call; under qemu that is one of the host's. */
-static int is_waiting(void)
-{
-    char path[64], text[64] = "";
-
-    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", waiting.tid);
-    FILE *file = waiting.tid ? fopen(path, "r") : NULL;
-    if (file == NULL)
-        return 0;
-    if (fgets(text, sizeof text, file) == NULL)
-        text[0] = 0;
-    fclose(file);
-    return atoi(text) == 202 || atoi(text) == 98;
-}
-
 static void unload(void)
 {
     dlclose(handle);
     printf("ready\n"); /* break: unloaded */
-    while (waits && getchar() != '\n')
+    while (pauses && getchar() != '\n')
         ;
 }
 
@@ -87,7 +74,7 @@ int main(int argc, char **argv)
     const char *mode = argc > 1 ? argv[1] : "call";
     pthread_t thread;
 
-    waits = argc > 2;
+    pauses = argc > 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
     sem_init(&waiting.end, 0, 0);
     handle = dlopen("libgone.so", RTLD_NOW);
@@ -113,7 +100,7 @@ int main(int argc, char **argv)
         dlclose(handle);
         reuse_the_heap();
         printf("ready\n"); /* break: reused */
-        while (waits && getchar() != '\n')
+        while (pauses && getchar() != '\n')
             ;
         return function(1);
     }
@@ -126,7 +113,7 @@ int main(int argc, char **argv)
         return ((int (*)(void (*)(void)))symbol("call_back"))(unload);
     if (strcmp(mode, "thread") == 0) {
         pthread_create(&thread, NULL, (void *(*)(void *))symbol("wait_here"), &waiting);
-        while (!is_waiting())
+        while (waiting.tid == 0 || !waits(waiting.tid))
             sched_yield();
         unload();
         sem_post(&waiting.end);
