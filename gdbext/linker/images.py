@@ -52,53 +52,48 @@ def read_images(
     """The image of each link_map, by its address, and the layout that they confirm."""
     images: dict[int, Image | Problem] = {}
     memory = process.memory
-    real = _real_maps(memory, [m for m, _ in maps])
+    real, own = _real_maps(memory, [m for m, _ in maps])
     for link_map in real.values():
         if main is not None and main.dynamic_address == link_map.l_ld:
             images[link_map.address] = main
         else:
             images[link_map.address] = _image_at(memory, link_map.l_addr, link_map.l_ld)
-    layout = locate(memory, _known(memory, images))
+    layout = locate(memory, _known(images, own))
     missing = [m for m in real.values() if isinstance(images[m.address], Problem)]
     for link_map in missing:
         images[link_map.address] = _find_image(process, link_map, layout)
     if missing:
-        layout = locate(memory, _known(memory, images))
+        layout = locate(memory, _known(images, own))
     return {m.address: images[real[m.address].address] for m, _ in maps}, layout
 
 
-def _real_maps(memory: Memory, maps: Sequence[LinkMap]) -> dict[int, LinkMap]:
-    """Each link_map by its address, but the real one for ld.so's proxy in another namespace.
+def _real_maps(
+    memory: Memory, maps: Sequence[LinkMap]
+) -> tuple[dict[int, LinkMap], frozenset[int]]:
+    """Each link_map by its address, but the real one for ld.so's proxy in another namespace; and
+    those whose l_real is there and says so, none in musl.
 
     A proxy has little more than l_real (glibc, elf/dl-load.c, elf/dl-open.c); before 2.32 not
     even l_addr. In musl the word at that offset points to program headers, never to a map.
     """
     by_address = {m.address: m for m in maps}
-    real = {}
+    real: dict[int, LinkMap] = {}
+    own: set[int] = set()
     for link_map in maps:
+        address = link_map.address
         try:
-            target = by_address.get(read_word(memory, link_map.address + L_REAL), link_map)
+            target = read_word(memory, address + L_REAL)
         except Unreadable:
-            target = link_map
-        real[link_map.address] = target
-    return real
+            target = 0
+        real[address] = by_address.get(target, link_map)
+        if target == address:
+            own.add(address)
+    return real, frozenset(own)
 
 
-def _known(memory: Memory, images: dict[int, Image | Problem]) -> list[tuple[int, Image]]:
+def _known(images: dict[int, Image | Problem], own: frozenset[int]) -> list[tuple[int, Image]]:
     """(link_map, image) of what can vote on the layout."""
-    return [
-        (address, image)
-        for address, image in images.items()
-        if isinstance(image, Image) and _is_own_map(memory, address)
-    ]
-
-
-def _is_own_map(memory: Memory, address: int) -> bool:
-    """Whether l_real is there and says so: False for musl."""
-    try:
-        return read_word(memory, address + L_REAL) == address
-    except Unreadable:
-        return False
+    return [(at, image) for at, image in images.items() if isinstance(image, Image) and at in own]
 
 
 def _image_at(memory: Memory, header: int, l_ld: int) -> Image | Problem:

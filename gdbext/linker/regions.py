@@ -15,6 +15,7 @@ _LINE = re.compile(
     rb"([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$",
     re.MULTILINE,
 )
+_NEW = tuple.__new__  # what Region() calls: half the time of the call
 _ACCESS = {
     bytes((r, w, x)): (PF_R if r == b"r"[0] else 0)
     | (PF_W if w == b"w"[0] else 0)
@@ -57,7 +58,8 @@ def core_regions(core: Core) -> tuple[Region, ...]:
         if place < len(files) and files[place][0] <= load.vaddr:
             start, _, file_offset, path = files[place]
             offset = file_offset + load.vaddr - start
-        regions.append(Region(load.vaddr, load.vaddr + load.memsz, load.flags, offset, path, None))
+        row = (load.vaddr, load.vaddr + load.memsz, load.flags, offset, path, None)
+        regions.append(_NEW(Region, row))
     return tuple(regions)
 
 
