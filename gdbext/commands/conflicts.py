@@ -144,7 +144,7 @@ def _groups(conflicts: list[Conflict]) -> Iterator[str]:
         )
         yield from wrapped("    loser   ", printable(first.loser.path), width)
         shown = same[:_MOST_SYMBOLS]
-        rows = [[str(c.bindings), shortened(_name(c), width - _BESIDE_NAME)] for c in shown]
+        rows = [[str(c.bindings), shortened(name_of(c), width - _BESIDE_NAME)] for c in shown]
         yield from (f"  {line}" for line in table(["references", "symbol"], rows, "references"))
         if len(same) > len(shown):
             yield f"    and {len(same) - len(shown)} more (-json shows all)"
@@ -164,7 +164,8 @@ def families_text(families: list[Family]) -> Iterator[str]:
             yield from wrapped(head, printable(copy.module.path), terminal_width())
 
 
-def _name(conflict: Conflict) -> str:
+def name_of(conflict: Conflict) -> str:
+    """The symbol as people write it, with its version."""
     from gdbext.inferior.frames import demangle
 
     name = demangle(conflict.symbol)

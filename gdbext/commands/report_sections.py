@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gdbext.commands.conflicts import KINDS, families_text
+from gdbext.commands.conflicts import KINDS, families_text, name_of
 from gdbext.commands.links import links_table
 from gdbext.commands.reportfacts import PARTS
 from gdbext.findings.description import how_known
 from gdbext.findings.tls import describe_room
-from gdbext.render.fit import wrapped
+from gdbext.render.fit import shortened, wrapped
 from gdbext.render.printable import count, printable
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MOST_MODULES = 30  # so many are all shown
 _MOST_ROWS = 12
 _MOST_NAMES = 3
+_LONGEST_LINE = 100  # columns, also where the output has no width
 
 
 def unknown_lines(facts: ReportFacts, width: int) -> Iterator[str]:
@@ -89,10 +90,7 @@ def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     near = {place.module.map.address for _, place in facts.crash.frames if place.module}
     order = sorted(groups, key=lambda pair: (near.isdisjoint(pair), -len(groups[pair])))
     for same in (groups[pair] for pair in order[:_MOST_ROWS]):
-        names = ", ".join(c.symbol for c in same[:_MOST_NAMES])
-        names += f" and {len(same) - _MOST_NAMES} more" if len(same) > _MOST_NAMES else ""
-        head = f"  {same[0].loser.file_name} lost to {same[0].winner.file_name}: "
-        yield from wrapped(printable(head), printable(names), width)
+        yield from _lost_lines(same, width)
     if len(groups) > _MOST_ROWS:
         yield f"  and {len(groups) - _MOST_ROWS} more pairs of modules: plug-conflicts"
     yield from families_text(part.facts.families)
@@ -100,6 +98,20 @@ def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
         yield from wrapped("  not judged: ", printable(text), width)
     if len(found.unknown) > _MOST_NAMES:
         yield f"  not judged: {len(found.unknown) - _MOST_NAMES} more"
+
+
+def _lost_lines(same: list[Conflict], width: int) -> Iterator[str]:
+    """What one module lost to another: on one line, or each long C++ name on its own."""
+    names = [printable(name_of(conflict)) for conflict in same[:_MOST_NAMES]]
+    more = f"and {len(same) - _MOST_NAMES} more" if len(same) > _MOST_NAMES else ""
+    head = printable(f"  {same[0].loser.file_name} lost to {same[0].winner.file_name}: ")
+    line = f"{', '.join(names)} {more}".rstrip()
+    if len(line) <= _LONGEST_LINE:
+        yield from wrapped(head, line, width)
+        return
+    yield from wrapped(head, count(len(same), "symbol"), width)
+    for name in [*names, more] if more else names:
+        yield f"      {shortened(name, min(width, _LONGEST_LINE) - 6)}"
 
 
 def thread_lines(facts: ReportFacts, width: int) -> Iterator[str]:
