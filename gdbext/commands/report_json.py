@@ -9,7 +9,7 @@ from gdbext import __version__
 from gdbext.commands.regs import register_document
 from gdbext.elf.notes import read_build_id
 from gdbext.findings.crash import causes_document
-from gdbext.findings.description import slot_document
+from gdbext.findings.description import slot_document, unloaded_document
 from gdbext.findings.nextsteps import NEXT_STEPS
 from gdbext.render.printable import shown
 
@@ -81,14 +81,7 @@ def _near_slot(near: NearSlot, facts: ReportFacts) -> dict[str, Any]:
 
 
 def _unloaded(library: Unloaded) -> dict[str, Any]:
-    return {
-        "path": shown(library.path) or None,
-        "start": hex(library.start),
-        "end": hex(library.end),
-        "build_id": library.build_id,
-        "evidence": library.evidence,
-        "probable": library.probable,
-    }
+    return {"path": shown(library.path) or None, **unloaded_document(library)}
 
 
 def _missing(one: Missing) -> dict[str, Any]:

@@ -200,13 +200,20 @@ def _ghost_document(ghost: Ghost) -> dict[str, Any]:
         "module": _text(library.path) or None,
         "offset": hex(ghost.offset),
         "unloaded": {
-            "start": hex(library.start),
-            "end": hex(library.end),
-            "build_id": library.build_id,
-            "evidence": library.evidence,
-            "probable": library.probable,
+            **unloaded_document(library),
             "path_is_whole": bool(library.path) and not library.cut,
         },
+    }
+
+
+def unloaded_document(library: Unloaded) -> dict[str, Any]:
+    """Where a library that is gone was, and how that is known."""
+    return {
+        "start": hex(library.start),
+        "end": hex(library.end),
+        "build_id": library.build_id,
+        "evidence": library.evidence,
+        "probable": library.probable,
     }
 
 
