@@ -18,6 +18,7 @@ KINDS = {
     "copy": "the program has its own copy of the variable (COPY relocation)",
     "canonical_plt": "the function's address is the program's PLT entry, for all modules",
     "linker": "ld.so and libc share these on purpose",
+    "allocator": "an allocator that is whole takes the place of the C or C++ library's own",
     "unique": "a unique symbol is meant to be one for the whole namespace",
     "inline": "C++ inline functions and templates: all definitions must be the same",
     "typeinfo": "C++ type descriptions: that they are one makes exceptions and casts work",
@@ -39,7 +40,8 @@ class PlugConflicts(Command):
     A conflict is a module that defines a symbol and whose own references to it bind to another
     module's definition. The same symbol defined twice is none as long as each module uses its
     own. What is meant to be so is benign and shown by -benign: COPY relocations, canonical PLT
-    addresses, ld.so and libc, C++ inline functions, templates and type descriptions.
+    addresses, ld.so and libc, another allocator in the place of libc's and the C++ library's,
+    C++ inline functions, templates and type descriptions.
     Then follow runtime libraries (C++, OpenMP, BLAS, OpenSSL, allocators and so on) of which
     there is more than one copy, told by what they export."""
 

@@ -17,6 +17,7 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import read_relocations
 from gdbext.elf.symbols import STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STV_DEFAULT, SYMBOL_SIZE
+from gdbext.findings.allocators import replaces_allocator
 from gdbext.linker.answers import Found
 from gdbext.linker.definers import hashed_symbols
 from gdbext.linker.linkmaps import STATES
@@ -28,8 +29,8 @@ from gdbext.linker.scopes import GLOBAL, busy, real
 from gdbext.linker.slotkinds import PLT_KINDS
 from gdbext.linker.tables import Tables
 
-COPIED, CANONICAL_PLT, WITH_LINKER, UNIQUE, INLINE, TYPE = (
-    "copy", "canonical_plt", "linker", "unique", "inline", "typeinfo",
+COPIED, CANONICAL_PLT, WITH_LINKER, ALLOCATOR, UNIQUE, INLINE, TYPE = (
+    "copy", "canonical_plt", "linker", "allocator", "unique", "inline", "typeinfo",
 )  # fmt: skip
 _TYPES = (b"_ZTI", b"_ZTS")  # Itanium C++ ABI, 5.1.4.1: typeinfo structures and their names
 _ENTRY = struct.Struct("<IBBH16x")
@@ -163,15 +164,17 @@ def _kind(
     linker = lookup.linker
     if not winner.symbol.shndx:
         return CANONICAL_PLT
-    if winner.module is linker.modules[0] and winner.number in copied:
+    if winner.module is linker.modules[0] and winner.symbol.value in copied:
         return COPIED
     pair = (loser, winner.module)
     if any(m.kind == LINKER for m in pair) and any(_is_libc(m) for m in pair):
         return WITH_LINKER
+    name = lookup.tables_of(loser).symbols.raw_name(number)
+    if replaces_allocator(lookup, name, *pair):
+        return ALLOCATOR
     binding = lookup.tables_of(loser).symbols.binding_and_visibility(number)[0]
     if STB_GNU_UNIQUE in (binding, winner.symbol.binding):
         return UNIQUE
-    name = lookup.tables_of(loser).symbols.raw_name(number)
     if name.startswith(_TYPES):
         return TYPE
     if binding != STB_GLOBAL and winner.symbol.binding != STB_GLOBAL and name.startswith(b"_Z"):
@@ -180,13 +183,15 @@ def _kind(
 
 
 def _copied(memory: Memory, arch: Arch, lookup: Lookup) -> frozenset[int]:
-    """The .dynsym entries of the program that a COPY relocation fills."""
+    """Where COPY relocations fill variables of the program, as st_value has it.
+
+    A variable can have several names (environ, __environ); one of them has the relocation."""
     try:
         relocations = read_relocations(memory, lookup.tables_of(lookup.linker.modules[0]).image)
     except Problem:
         return frozenset()  # nothing that the program is searched for can be known then
     return frozenset(
-        r.symbol for r in relocations if arch.relocations.get(r.type, ("",))[0] == COPY
+        r.offset for r in relocations if arch.relocations.get(r.type, ("",))[0] == COPY
     )
 
 

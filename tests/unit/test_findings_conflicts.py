@@ -112,6 +112,43 @@ def test_copy() -> None:
     assert rows(made) == [("twin", "one", "main", 1, None)]
 
 
+def test_every_name_of_a_copied_variable_is_a_copy() -> None:
+    """ld makes one COPY relocation for a variable, whatever names it has in the library."""
+    pair = [Sym("twin", type=OBJECT), Sym("alias", bind=WEAK, type=OBJECT)]
+    both = calls(1, GLOB_DAT) + calls(2, GLOB_DAT)
+    main = Lib("main", [*pair, Sym("own", 0x80, type=OBJECT)], relocations=calls(1, COPY))
+    lib = owner("one", *pair, Sym("own", type=OBJECT), relocations=both + calls(3, GLOB_DAT))
+    assert [(name, kind) for name, *_, kind in rows(world(main, lib))] == [
+        ("twin", "copy"), ("alias", "copy"), ("own", None),
+    ]  # fmt: skip
+
+
+ALLOCATOR = [Sym(name) for name in ("malloc", "free", "calloc", "realloc")]
+OPERATORS = [Sym("_Znwm"), Sym("_ZdlPv")]
+
+
+@pytest.mark.parametrize(
+    ("first", "winner", "loser", "kind"),
+    [
+        (Sym("malloc"), ALLOCATOR, {"soname": "libc.so.6"}, "allocator"),
+        (Sym("memalign"), [Sym("memalign"), *ALLOCATOR], {"soname": "libc.so.6"}, "allocator"),
+        (Sym("malloc"), ALLOCATOR[:-1], {"soname": "libc.so.6"}, None),  # a part of one
+        (Sym("malloc"), [*ALLOCATOR[:-1], reference("realloc")], {"soname": "libc.so.6"}, None),
+        (Sym("malloc"), ALLOCATOR, {"soname": "libother.so"}, None),  # nobody may replace that
+        (Sym("qsort"), [Sym("qsort"), *ALLOCATOR], {"soname": "libc.so.6"}, None),
+        (Sym("_Znwm"), OPERATORS, {"and": "__cxa_throw"}, "allocator"),
+        (Sym("_ZdaPv"), [Sym("_ZdaPv"), *OPERATORS], {"and": "__cxa_throw"}, "allocator"),
+        (Sym("_Znwm"), OPERATORS[:1], {"and": "__cxa_throw"}, None),
+        (Sym("_Znwm"), OPERATORS, {}, None),
+    ],
+)
+def test_allocator(first: Sym, winner: list[Sym], loser: dict[str, str], kind: str | None) -> None:
+    more = [Sym(loser["and"])] if "and" in loser else []
+    lib = owner("two", first, *more, soname=loser.get("soname", ""))
+    made = world(MAIN, Lib("one", winner, sysv=True), lib)
+    assert rows(made) == [(first.name, "two", "one", 1, kind)]
+
+
 def test_linker() -> None:
     """Told by DT_SONAME and AT_BASE, not by the path."""
     libc = Lib("c", [Sym("malloc")], soname="libc.so.6")

@@ -49,6 +49,7 @@ _BENIGN = {
     "copy": "copy relocations",
     "canonical_plt": "canonical PLT addresses",
     "linker": "between the dynamic linker and libc",
+    "allocator": "an allocator in the place of another",
     "unique": "unique symbols",
     "inline": "inline functions",
     "typeinfo": "type information",
