@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 
+BY_US = f"by process {os.getpid()} of user {os.getuid()}"  # of a signal that a test sends
 LINE = re.compile(r"^  (\S[\w ]*?)  +(.*)$")
 
 

@@ -52,15 +52,36 @@ _CODES = {
 }
 
 
-def explain_code(signal: str, code: int) -> str:
-    """Why the signal came."""
+# SI_USER, SI_QUEUE, SI_TKILL: kill, sigqueue, and tgkill, which raise and abort call.
+_WITH_SENDER = (0, -1, -6)
+
+
+class Sender(NamedTuple):
+    """siginfo's si_pid and si_uid; `pid` is 0 for who is in no PID namespace of the receiver."""
+
+    pid: int
+    user: int
+
+
+def explain_code(signal: str, code: int, sender: Sender | None = None, own: int = 0) -> str:
+    """Why the signal came, to the process OWN."""
     if code <= 0:
-        return "sent by a program (kill, raise or abort), not by a fault"
+        return f"sent {_by(code, sender, own)}, not by a fault"
     if code == SI_KERNEL and signal == "SIGTRAP":
         return "a breakpoint instruction in the program itself"
     if code == SI_KERNEL:
         return "general protection fault (a bad address, alignment or instruction)"
     return _CODES.get(signal, {}).get(code, f"code {code}")
+
+
+def _by(code: int, sender: Sender | None, own: int) -> str:
+    if sender is None or code not in _WITH_SENDER:
+        return "by a program (kill, raise or abort)"
+    if sender.pid == 0:
+        return "from outside of the process's PID namespace"
+    if sender.pid == own:
+        return "by the process itself (raise, abort or kill)"
+    return f"by process {sender.pid} of user {sender.user}"
 
 
 def has_address(signal: str, code: int) -> bool:

@@ -143,10 +143,12 @@ def source_position(address: int) -> tuple[str | None, int | None]:
 
 
 class Signal(NamedTuple):
-    """The siginfo of a stop: `address` is si_addr, where the kind of signal has one."""
+    """The siginfo of a stop: `address` is si_addr, where the kind of signal has one, `sender`
+    (si_pid, si_uid), where a process sent it."""
 
     code: int
     address: int | None
+    sender: tuple[int, int]
 
 
 def signal_info() -> Signal | None:
@@ -156,10 +158,12 @@ def signal_info() -> Signal | None:
         return None
     try:
         code = int(info["si_code"])
-        address = int(info["_sifields"]["_sigfault"]["si_addr"]) & (1 << 64) - 1
+        fields = info["_sifields"]  # a union
+        address = int(fields["_sigfault"]["si_addr"]) & (1 << 64) - 1
+        sender = int(fields["_kill"]["si_pid"]), int(fields["_kill"]["si_uid"])
     except gdb.error:
         return None
-    return Signal(code, address)
+    return Signal(code, address, sender)
 
 
 def careful(space: Map, last_signal: Sequence[str]) -> Map:

@@ -12,7 +12,7 @@ from gdbext.findings.calls import BadCall, find_bad_call
 from gdbext.findings.crash import CrashFacts
 from gdbext.findings.operands import JUMPS, OPERANDS, is_canonical, needs_alignment
 from gdbext.findings.registers import Register, explain_registers
-from gdbext.findings.signals import SI_KERNEL, explain_code, has_address
+from gdbext.findings.signals import SI_KERNEL, Sender, explain_code, has_address
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import (
     Frame,
@@ -111,7 +111,8 @@ def thread_title(inferior: Inferior) -> str | None:
 
 def _fault(space: Map, signal: str, pc: int, bad_call: bool) -> Fault:
     info = signal_info()
-    why = explain_code(signal, info.code) if info is not None else None
+    own = gdb.selected_inferior().pid
+    why = explain_code(signal, info.code, Sender(*info.sender), own) if info is not None else None
     if signal not in ("SIGSEGV", "SIGBUS"):
         # si_addr is the PC; and nothing but abort() and kill() makes a SIGABRT
         return Fault(why, sent=signal == "SIGABRT" or (info is not None and info.code <= 0))

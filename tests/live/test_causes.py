@@ -14,7 +14,7 @@ import pytest
 from tests import programs
 from tests.harness import Gdb, load_gdbext
 from tests.programs import Program, Run
-from tests.reports import Report
+from tests.reports import BY_US, Report
 from tests.sessions import Sessions
 
 READ = (
@@ -145,6 +145,6 @@ def test_healthy_programs_that_are_killed(sessions: Sessions, name: str) -> None
     for kind in ("SIGSEGV", "SIGABRT"):
         os.kill(gdb.pid, signals.Signals[kind])
         report = Report(gdb.until_signal(kind))
-        assert report.title == f"{kind}: sent by a program (kill, raise or abort), not by a fault"
+        assert report.title == f"{kind}: sent {BY_US}, not by a fault"
         assert causes(gdb, kind)["causes"] == []
         gdb.cmd("queue-signal 0")

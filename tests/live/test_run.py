@@ -117,7 +117,7 @@ def test_signals_that_the_program_handles(native: Callable[[str], Program]) -> N
     assert (done.returncode, done.stdout) == (0, "trapped\n")
     done = gdbext("run", *GDB, "--", "sh", "-c", "kill -TRAP $$")
     assert done.returncode == 133
-    assert done.stdout.startswith("[gdbext] SIGTRAP: sent by a program")
+    assert done.stdout.startswith("[gdbext] SIGTRAP: sent by the process itself")
 
 
 @WAYS

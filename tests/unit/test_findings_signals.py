@@ -10,6 +10,7 @@ import pytest
 
 from gdbext.findings.signals import (
     REPORTED,
+    Sender,
     explain_code,
     has_address,
     is_deadly,
@@ -52,6 +53,22 @@ def test_codes_are_those_of_the_c_library() -> None:
 def test_codes(name: str, code: int, words_in_it: str, address: bool) -> None:
     assert words_in_it in explain_code(name, code)
     assert has_address(name, code) is address
+
+
+@pytest.mark.parametrize(
+    ("code", "sender", "words_in_it"),
+    [
+        (0, Sender(7, 1000), "sent by process 7 of user 1000, "),
+        (-1, Sender(7, 0), "sent by process 7 of user 0, "),
+        (-6, Sender(42, 0), "sent by the process itself (raise"),
+        (0, Sender(42, 0), "sent by the process itself (raise"),
+        (0, Sender(0, 0), "sent from outside of "),
+        (0, None, "sent by a program"),
+        (-2, Sender(7, 0), "sent by a program"),  # SI_TIMER: there is a timer's id
+    ],
+)
+def test_who_sent_it(code: int, sender: Sender | None, words_in_it: str) -> None:
+    assert words_in_it in explain_code("SIGSEGV", code, sender, 42)
 
 
 @pytest.mark.parametrize(
