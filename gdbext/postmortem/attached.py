@@ -37,9 +37,8 @@ def attach(pid: int, folder: Path) -> Attached:
     except OSError as error:
         raise Problem(f"cannot write {str(core)!r}: {error.strerror}") from error
     target = core_target(str(core), _program(pid, running.root), running.root, folder)
-    if snapshot.left_out:
-        size = snapshot.left_out >> 20
-        left = f"{size} MB of the process's memory were not copied: libraries that live there lack"
+    if size := snapshot.left_out >> 20:
+        left = f"{size} MB of memory were not copied; a library whose data lies there is missing"
         target = target._replace(note="; ".join(filter(None, (target.note, left))))
     return Attached(target, running.name, snapshot.seconds)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -21,9 +21,10 @@ _RED_ZONE = 128  # bytes below SP that code may use (x86-64 psABI, 3.2.2)
 _MOST_STACK = 8 << 20  # of one thread
 _MOST_FILE = 256 << 20  # of one mapping of a file: more is no module's data
 _MOST_ANONYMOUS = 1 << 30  # in all
-_LARGEST_REGION = 16 << 30  # the pages of larger ones take too long to list
+_LARGEST_REGION = 16 << 30  # the pages of larger ones take too long to list: they are not copied
 _LARGEST_READ = 1 << 30
 _GAP = 16 * _PAGE  # one more read costs more than so many bytes
+_HEAD = re.compile(rb"([0-9a-f]+)-[0-9a-f]+ ")  # of a mapping in smaps; below it are fields
 _SHARED = re.compile(rb"^([0-9a-f]+)-\S+ ..[-x]s", re.MULTILINE)
 # proc_pid_pagemap(5), the highest byte of a page's word: it is in memory (0x80) and not the file's
 # own (0x20), or swapped out (0x40).
@@ -69,13 +70,16 @@ def copy_memory(
         anonymous = [r for r in plain if _is_anonymous(r)]
         parts = {r.start: part for r, part in _file_parts(pid, memory, pagemap, plain)}
         left = _MOST_ANONYMOUS
-        rows = [_private(pagemap, region) for region in anonymous]
+        large = [r for r in anonymous if r.end - r.start > _LARGEST_REGION]
+        rows = [_private(pagemap, r) for r in anonymous if r.end - r.start <= _LARGEST_REGION]
         for row in sorted(rows, key=lambda row: row.size):
             if row.size <= left:
                 runs = list(_runs(memory, row.spans))
                 parts[row.region.start] = _Part(row.region.start, row.region.end, runs)
                 left -= row.size
         missing = sum(row.size for row in rows if row.region.start not in parts)
+        if large:
+            missing += _in_use(pid, {region.start for region in large})
         for region, start, end in _stacks(stack_pointers, anonymous):
             if region.start not in parts:
                 parts[region.start] = _Part(start, end, list(_runs(memory, [(start, end)])))
@@ -122,10 +126,8 @@ def _is_at_its_path(pid: int, path: str, inode: int) -> bool:
 
 
 def _private(pagemap: int, region: Region) -> _Private:
-    size = region.end - region.start
-    if size > _LARGEST_REGION:
-        return _Private(size, region, [(region.start, region.end)])
-    data = os.pread(pagemap, size // _PAGE * 8, region.start // _PAGE * 8)
+    pages = (region.end - region.start) // _PAGE
+    data = os.pread(pagemap, pages * 8, region.start // _PAGE * 8)
     spans: list[Span] = []
     for match in _PRIVATE.finditer(data[7::8]):
         start, end = (region.start + place * _PAGE for place in match.span())
@@ -134,6 +136,21 @@ def _private(pagemap: int, region: Region) -> _Private:
         else:
             spans.append((start, end))
     return _Private(sum(end - start for start, end in spans), region, spans)
+
+
+def _in_use(pid: int, starts: Set[int]) -> int:
+    """How many bytes of these mappings are there, in memory or swapped out (proc_pid_smaps(5)).
+
+    A sanitizer's shadow is terabytes of address space and next to nothing of memory."""
+    kilobytes, wanted = 0, False
+    with open(f"/proc/{pid}/smaps", "rb") as smaps:
+        for line in smaps:
+            head = _HEAD.match(line)
+            if head is not None:
+                wanted = int(head[1], 16) in starts
+            elif wanted and line.startswith((b"Rss:", b"Swap:")):
+                kilobytes += int(line.split()[1])
+    return kilobytes << 10
 
 
 def _runs(memory: int, spans: Iterable[Span]) -> Iterator[tuple[int, bytes]]:
