@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,14 @@ from gdbext.render.fit import shortened, wrapped
 from gdbext.render.printable import count, printable
 
 if TYPE_CHECKING:
+    from gdbext.commands.got import JudgedModule
     from gdbext.commands.reportfacts import ReportFacts
     from gdbext.findings.conflicts import Conflict
     from gdbext.linker.links import Link
 
 _MOST_MODULES = 30  # so many are all shown
 _MOST_ROWS = 12
+_MOST_SLOTS = 20  # of one module, or for one reason
 _MOST_NAMES = 3
 _LONGEST_LINE = 100  # columns, also where the output has no width
 
@@ -54,22 +57,56 @@ def missing_lines(facts: ReportFacts, width: int) -> Iterator[str]:
         )
 
 
-def not_ok_lines(facts: ReportFacts) -> Iterator[str]:
-    """The slots that ld.so's own lookup does not confirm."""
-    part, wrong = facts.parts["got"], facts.not_ok
-    if wrong is None:
+def not_ok_lines(facts: ReportFacts, width: int) -> Iterator[str]:
+    """The slots that ld.so's own lookup does not confirm. Where a file is missing that may be
+    thousands for one reason, which is then said once."""
+    part, bad = facts.parts["got"], facts.not_ok
+    if bad is None:
         return
-    if not wrong:
+    if not bad:
         yield f"  none of {facts.slots}"
         return
-    for judged in wrong[:_MOST_ROWS]:
-        yield from list(part.command.text([judged], part.args))[:-1]  # the sum of all is below
-    rest = wrong[_MOST_ROWS:]
+    folded = _shared_reasons(bad)
+    alone = [judged for judged in (_without(judged, folded) for judged in bad) if judged]
+    for judged in alone[:_MOST_ROWS]:
+        slots = len(judged.found.slots)
+        first = judged.only(range(min(slots, _MOST_SLOTS)))
+        yield from list(part.command.text([first], part.args))[:-1]  # the sum of all is below
+        if slots > _MOST_SLOTS:
+            name = printable(judged.found.module.file_name)
+            yield f"  and {count(slots - _MOST_SLOTS, 'more slot')}: plug-got {name}"
+    rest = alone[_MOST_ROWS:]
     if rest:
         slots = sum(len(judged.found.slots) for judged in rest)
         yield f"  and {count(slots, 'slot')} in {count(len(rest), 'more module')}: plug-got -all"
-    bad = sum(len(judged.found.slots) for judged in wrong)
-    yield f"{bad} of {count(facts.slots, 'slot')}"
+    for reason, slots in folded.most_common(_MOST_NAMES):
+        yield from wrapped("  unverified: ", f"{slots} slots: {printable(reason)}", width)
+    if len(folded) > _MOST_NAMES:
+        slots = sum(each for _, each in folded.most_common()[_MOST_NAMES:])
+        yield f"  unverified: {slots} slots for {count(len(folded) - _MOST_NAMES, 'more reason')}"
+    yield f"{sum(len(judged.found.slots) for judged in bad)} of {count(facts.slots, 'slot')}"
+
+
+def _shared_reasons(bad: list[JudgedModule]) -> Counter[str]:
+    """Why slots are unverified, where it is the reason of many."""
+    reasons = Counter(
+        reason
+        for judged in bad
+        for verdict, _, reason in judged.judgements
+        if verdict == "unverified" and reason
+    )
+    return Counter({reason: slots for reason, slots in reasons.items() if slots > _MOST_SLOTS})
+
+
+def _without(judged: JudgedModule, folded: Counter[str]) -> JudgedModule | None:
+    """The module without the slots whose reason is told elsewhere, if there is more to it."""
+    rows = [
+        i
+        for i, (verdict, _, reason) in enumerate(judged.judgements)
+        if verdict != "unverified" or reason not in folded
+    ]
+    header = judged.header is not None and judged.header.verdict not in ("ok", None)
+    return judged.only(rows) if rows or header or judged.found.problem else None
 
 
 def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:

@@ -42,13 +42,14 @@ def report_lines(facts: ReportFacts, color: bool, width: int) -> Iterator[str]:
         yield from (bold(part, color) for part in wrapped("", printable(line), width))
     yield from head_lines(facts.crash, color, width, _more(facts))
     yield from source_of(facts.crash, color, width)
+    near = "Slots near the crash:" if facts.crash.signal else "Slots near the stop:"
     sections = (
         ("Frames:", _frames(facts, width)),
-        ("Slots near the crash:", _near(facts, width)),
+        (near, _near(facts, width)),
         ("Registers:", register_lines(facts.crash.registers, width)),
         ("Missing files:", missing_lines(facts, width)),
         ("Not known:", unknown_lines(facts, width)),
-        ("Slots that are not ok:", not_ok_lines(facts)),
+        ("Slots that are not ok:", not_ok_lines(facts, width)),
         ("Conflicts:", conflict_lines(facts, width)),
         ("Threads:", thread_lines(facts, width)),
         ("Unloaded modules:", unloaded_lines(facts, width)),
@@ -60,7 +61,7 @@ def report_lines(facts: ReportFacts, color: bool, width: int) -> Iterator[str]:
     for title, lines in sections:
         first = next(lines, None)
         if first is not None:
-            if title not in ("Frames:", "Slots near the crash:", "Registers:"):
+            if title not in ("Frames:", near, "Registers:"):
                 yield ""
             yield bold(title, color)
             yield first

@@ -183,6 +183,20 @@ def test_replaced_and_missing_files(own: Path, program: Callable[[str], Program]
     assert fetched["cause"] == whole["cause"]
 
 
+def test_what_a_missing_file_leaves_unknown_is_said_once(folder: Path) -> None:
+    """It may define whatever the modules behind it refer to; its symbols fill several pages."""
+    library, source = folder / "libmany.so", folder / "many.c"
+    source.write_text("".join(f"void many_{n}(void) {{}}\n" for n in range(2000)))
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    core = core_of(folder, "env", f"LD_PRELOAD={library}", compiled(folder, "pie"))
+    library.unlink()
+    said = report(core).stdout.partition("\nSlots that are not ok:\n")[2]
+    reason = rf"the symbols of {re.escape(str(library))} cannot be read: "
+    (slots,) = re.findall(rf"^  unverified: (\d+) slots: {reason}", said, re.MULTILINE)
+    assert int(slots) > 40
+    assert len(said.splitlines()) < 60
+
+
 @X86_64
 def test_a_program_that_is_not_the_cores(
     core: Callable[..., Core], program: Callable[[str], Program]
