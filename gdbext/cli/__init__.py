@@ -5,12 +5,12 @@ Exit status: 0 done, 1 findings where an option asks for that, 2 could not do th
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from gdbext import __version__
 from gdbext.cli import attach, diff, doctor, install, report, run, triage
+from gdbext.cli.outputs import answering
 from gdbext.cli.status import DONE, FAILED
 from gdbext.elf.problem import Problem
 from gdbext.render.printable import printable
@@ -23,13 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
+    status = DONE
     try:
-        status = command(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader left early, as `head` does; Python's flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        with answering():
+            status = command(options)
     except Problem as problem:
         print(f"gdbext: {printable(str(problem))}", file=sys.stderr)
         return FAILED

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from typing import Any
 
+from gdbext.cli.outputs import answering, has_color
 from gdbext.cli.status import DONE, FINDINGS
 from gdbext.elf.problem import Problem
 
@@ -34,27 +34,30 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def diff(options: argparse.Namespace) -> int:
     """Compare; raises Problem for what is no snapshot."""
     from gdbext.findings.differences import compare
-    from gdbext.findings.differences_document import SCHEMA, to_document
+    from gdbext.findings.differences_document import to_document
     from gdbext.findings.snapshot_file import read_snapshot
-    from gdbext.render.differences import difference_lines
 
     before, after = read_snapshot(options.before), read_snapshot(options.after)
     document = to_document(before, after, compare(before, after))
     if options.html is not None:
         _write_page(options.html, document)
-    if options.json:
-        print(json.dumps({"schema": SCHEMA, **document}))
-    else:
-        terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if terminal else _UNLIMITED
-        color = (
-            terminal
-            and os.environ.get("TERM", "dumb") != "dumb"
-            and (not os.environ.get("NO_COLOR"))
-        )
-        for line in difference_lines(document, width, color):
-            print(line)
+    with answering():
+        _print(document, options.json)
     return FINDINGS if document["count"] and options.exit_code else DONE
+
+
+def _print(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        from gdbext.findings.differences_document import SCHEMA
+
+        print(json.dumps({"schema": SCHEMA, **document}))
+        return
+    from gdbext.render.differences import difference_lines
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else _UNLIMITED
+    for line in difference_lines(document, width, terminal and has_color()):
+        print(line)
 
 
 def _write_page(path: str, document: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +76,20 @@ def make_report(target: Target, options: argparse.Namespace, folder: Path) -> Pa
 
 def show(report: Path) -> None:
     """Print what make_report wrote."""
-    with report.open(encoding="utf-8") as file:
+    with answering(), report.open(encoding="utf-8") as file:
         shutil.copyfileobj(file, sys.stdout)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Print the answer in this block: a reader that leaves early, as `head` does, ends it and
+    changes no exit status."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # also for Python's own flush at the end, which would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _attribute(option: str) -> str:

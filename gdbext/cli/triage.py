@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from gdbext.cli.outputs import has_color
+from gdbext.cli.outputs import answering, has_color
 from gdbext.cli.progress import Progress
 from gdbext.cli.status import DONE, FAILED, FINDINGS, INTERRUPTED
 from gdbext.elf.problem import Problem
@@ -122,7 +122,8 @@ def triage(options: argparse.Namespace) -> int:
                 print(f"gdbext: interrupted, {done}{printable(kept)}", file=sys.stderr)
                 return INTERRUPTED
     found = grouped(outcomes)
-    _answer(found, options.json)
+    with answering():
+        _answer(found, options.json)
     if not found.read:
         print(f"gdbext: none of {count(len(outcomes), 'core')} could be read", file=sys.stderr)
         return FAILED

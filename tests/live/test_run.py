@@ -6,7 +6,9 @@ x86-64 alone: what runs under qemu is qemu to the kernel.
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +84,18 @@ def test_the_core_is_kept_if_asked_for(native: Callable[[str], Program], tmp_pat
     assert open_core(str(kept)).signal == 11
     assert kept.stat().st_mode & 0o777 == 0o600
     assert list(there.iterdir()) == []
+
+
+def test_a_reader_that_leaves_changes_no_status(tmp_path: Path) -> None:
+    """As `gdbext run … | head` does."""
+    crashing = words("run", *GDB, "--native", "--", "sh", "-c", "kill -ABRT $$")
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as closed:
+        done = subprocess.run(
+            crashing, stdout=closed, stderr=subprocess.PIPE, cwd=tmp_path, env=shell_environment()
+        )
+    assert (done.returncode, done.stderr) == (134, b"")
 
 
 def test_a_child_that_crashes(native: Callable[[str], Program], tmp_path: Path) -> None:
