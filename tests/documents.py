@@ -38,7 +38,8 @@ def frame(level: int, path: str | None, symbol: str | None, **known: Any) -> dic
     return {
         "level": level, "pc": hex(0x7F0000001000 + level), "kind": "module" if path else "null",
         "module": path, "offset": hex(0x1000 + level) if path else None,
-        "build_id": "00ff" * 10 if path else None, "symbol": symbol, "file": None, "line": None,
+        "build_id": "00ff" * 10 if path else None,
+        "mapped_file": None, "file_offset": None, "symbol": symbol, "file": None, "line": None,
         "unloaded": False, "probable": False, **known,
     }  # fmt: skip
 
@@ -79,7 +80,7 @@ def report(
     }  # fmt: skip
     stack = [{**f, "address": f["pc"], "plugin": f["module"] == plugin} for f in frames]
     for entry in stack:
-        del entry["kind"], entry["build_id"]
+        del entry["kind"], entry["build_id"], entry["mapped_file"], entry["file_offset"]
     return {
         "schema": "gdbext/report/1", "gdbext": "1.0", "target": "core", "program": MAIN,
         "cause": cause, "causes": [cause, {**cause, "rule": "other"}], "signal": "SIGSEGV",

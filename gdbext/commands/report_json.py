@@ -115,6 +115,7 @@ def _frame(frame: Frame, place: Place, inlined: bool) -> dict[str, Any]:
         build_id = read_build_id(module.memory, module.image) if module.image else None
     elif ghost is not None:
         path, offset, build_id = ghost.library.path, hex(ghost.offset), ghost.library.build_id
+    region = place.region if place.kind == "file" else None
     function = place.definition.symbol if place.definition else frame.function
     if inlined and frame.function:
         function = frame.function
@@ -125,6 +126,8 @@ def _frame(frame: Frame, place: Place, inlined: bool) -> dict[str, Any]:
         "module": shown(path) if path else None,
         "offset": offset,
         "build_id": build_id,
+        "mapped_file": shown(region.path) if region and region.path else None,
+        "file_offset": hex(frame.pc - region.start + region.offset) if region else None,
         "symbol": shown(function) if function else None,
         "file": shown(frame.file) if frame.file else None,
         "line": frame.line,

@@ -12,8 +12,10 @@ It is worked out from a report's document alone, so a core and a live process gi
    count. Of the others each counts once, so that the depth of a recursion does not matter, and
    the first DEPTH do.
 4. Where a stack overflowed: the functions of the recursion, wherever in them the stack ended.
-5. A frame in no module counts as `null` or `nowhere`. If there is no other, the program's name
-   counts too.
+5. Where a core holds nothing that says what is loaded, a frame in a mapped file is the file's name
+   and the offset in the file. (Else it is generated code, whose file has a new name each time.)
+6. Any other frame in no module counts as `null` or `nowhere`. If there is no other, the program's
+   name counts too.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from gdbext.findings.crash import OVERFLOW
 
 DEPTH = 5  # frames; fewer would merge the bugs of one helper, more would part the ways to one bug
 _RECURSION = 8  # how often a frame of an endless recursion is there
-_VERSION = "gdbext/signature/1"  # part of what is hashed: another rule gives other signatures
+_VERSION = "gdbext/signature/2"  # part of what is hashed: another rule gives other signatures
 _C_LIBRARY = re.compile(
     r"(libc|libpthread)(\.so(\.\d+)?|-2\.\d+\.so)|(ld-|libc\.)musl-\w+\.so\.1|linux-vdso\.so\.1"
 )
@@ -47,9 +49,9 @@ _GIVES_UP = frozenset({
 
 
 class Site(NamedTuple):
-    """One frame of a signature. `module` is a file name, None where the PC lies in no module; then
-    `kind` (null or nowhere) says all. `offset` is as addr2line takes it; `symbol` is a label for
-    people and not part of what is compared."""
+    """One frame of a signature. `module` is a file name, None where the PC lies in no file; then
+    `kind` (null or nowhere) says all. `offset` is as addr2line takes it, of the kind `file` that
+    in the file; `symbol` is a label for people and not part of what is compared."""
 
     kind: str
     module: str | None = None
@@ -62,8 +64,8 @@ class Site(NamedTuple):
         """What is compared."""
         if self.module is None:
             return self.kind
-        if self.kind == "unloaded":
-            return f"unloaded {self.module}+{self.offset}"
+        if self.kind in ("unloaded", "file"):
+            return f"{self.kind} {self.module}+{self.offset}"
         return f"{self.build_id or self.module}+{self.offset}"
 
     @property
@@ -89,7 +91,7 @@ def signature(report: Mapping[str, Any]) -> Signature:
     cause = report["cause"]
     what = cause["rule"] if cause else report["signal"] or "no signal"
     program = report["program"]
-    sites = [_site(frame) for frame in report["frames"]]
+    sites = [_site(frame, report["links"] is None) for frame in report["frames"]]
     loop = _recursion(sites) if what == OVERFLOW else []
     chosen = loop or _once(_that_count(sites, program and _file_name(program)))[:DEPTH]
     words = [_VERSION, what, *(site.identity for site in chosen)]
@@ -99,10 +101,14 @@ def signature(report: Mapping[str, Any]) -> Signature:
     return Signature(digest[:16], what, tuple(chosen))
 
 
-def _site(frame: Mapping[str, Any]) -> Site:
+def _site(frame: Mapping[str, Any], bare: bool) -> Site:
+    """`bare`: it is not known which modules there are."""
     if frame["unloaded"]:
         name = _file_name(frame["module"] or "a library")
         return Site("unloaded", name, None, frame["offset"], frame["symbol"])
+    if bare and frame["mapped_file"] is not None:
+        name = _file_name(frame["mapped_file"])
+        return Site("file", name, None, frame["file_offset"], frame["symbol"])
     if frame["module"] is None:
         return Site("null" if frame["kind"] == "null" else "nowhere", symbol=frame["symbol"])
     name = _file_name(frame["module"])

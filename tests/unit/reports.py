@@ -16,6 +16,8 @@ def frame(module: str | None, offset: int = 0, **more: Any) -> Row:  # noqa: ANN
         "module": module,
         "offset": hex(offset) if module else None,
         "build_id": name.encode("utf-8", "surrogateescape").hex() if name else None,
+        "mapped_file": None,
+        "file_offset": None,
         "symbol": None,
         "unloaded": False,
     }
@@ -27,4 +29,4 @@ def report(frames: Sequence[Row], signal: str | None = "SIGSEGV", rule: str | No
     cause = {"rule": rule, "text": f"text of {rule}", "evidence": []} if rule else None
     base = 0x7F0000000000 + 4096 * (id(frames) % 9999)
     rows = [{**row, "level": n, "pc": hex(base + n)} for n, row in enumerate(frames)]
-    return {"cause": cause, "signal": signal, "program": "/opt/host", "frames": rows}
+    return {"cause": cause, "signal": signal, "program": "/opt/host", "links": {}, "frames": rows}

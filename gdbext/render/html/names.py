@@ -28,8 +28,15 @@ def module(path: str | None) -> Markup:
 
 
 def spot(frame: Mapping[str, Any]) -> Markup:
-    """The module and offset of a frame, as addr2line takes them."""
+    """The module and offset of a frame, as addr2line takes them, or a mapped file and the offset in
+    that."""
     path = frame.get("module")
+    mapped = frame.get("mapped_file")
+    if not path and mapped:
+        where = code(f"{file_name(mapped)}+{frame.get('file_offset') or ''}")
+        return join(
+            [where, tag("span", "mapped file", class_="folder"), _small(folder(mapped))], " "
+        )
     if not path:
         kind = frame.get("kind")
         what = f"in no module ({kind})" if kind and kind != "module" else "in no module"
