@@ -39,8 +39,8 @@ def frame(level: int, path: str | None, symbol: str | None, **known: Any) -> dic
         "level": level, "pc": hex(0x7F0000001000 + level), "kind": "module" if path else "null",
         "module": path, "offset": hex(0x1000 + level) if path else None,
         "build_id": "00ff" * 10 if path else None,
-        "mapped_file": None, "file_offset": None, "symbol": symbol, "file": None, "line": None,
-        "unloaded": False, "probable": False, **known,
+        "mapped_file": None, "file_offset": None, "symbol": symbol, "demangled": None,
+        "file": None, "line": None, "unloaded": False, "probable": False, **known,
     }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def report(
         module(plugin, opened_by=MAIN),
     ]
     spot = {"address": "0x7f0000001001", "module": plugin, "offset": "0x1001", "symbol": name,
-            "unloaded": False, "probable": False}  # fmt: skip
+            "demangled": None, "unloaded": False, "probable": False}  # fmt: skip
     thread = {
         "number": 1, "lwp": 100, "name": name, "selected": True, "state": "stopped",
         "syscall": None, "is_main": True, "started_by": spot, "started_by_reason": None, "stack": 0,

@@ -11,6 +11,7 @@ from gdbext.elf.notes import read_build_id
 from gdbext.findings.crash import causes_document
 from gdbext.findings.description import slot_document, unloaded_document
 from gdbext.findings.nextsteps import NEXT_STEPS
+from gdbext.inferior.frames import readable
 from gdbext.render.printable import shown
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def _frame(frame: Frame, place: Place, inlined: bool) -> dict[str, Any]:
     function = place.definition.symbol if place.definition else frame.function
     if inlined and frame.function:
         function = frame.function
+    plain = readable(function)
     return {
         "level": frame.level,
         "pc": hex(frame.pc),
@@ -129,6 +131,7 @@ def _frame(frame: Frame, place: Place, inlined: bool) -> dict[str, Any]:
         "mapped_file": shown(region.path) if region and region.path else None,
         "file_offset": hex(frame.pc - region.start + region.offset) if region else None,
         "symbol": shown(function) if function else None,
+        "demangled": shown(plain) if plain else None,
         "file": shown(frame.file) if frame.file else None,
         "line": frame.line,
         "unloaded": ghost is not None,

@@ -204,7 +204,7 @@ def _frame_document(frame: Frame) -> dict[str, Any]:
         "level": frame.level,
         "pc": hex(frame.pc),
         **_spot_document(frame.spot),
-        "symbol": frame.name,
+        **_name_document(frame.name),
         "file": shown(frame.file) if frame.file is not None else None,
         "line": frame.line,
         "plugin": is_plugin(frame.spot.module),
@@ -221,10 +221,18 @@ def _spot_document(spot: Spot) -> dict[str, Any]:
     elif spot.ghost is not None:
         document["module"] = shown(spot.ghost.library.path) or None
         document["offset"] = hex(spot.ghost.offset)
-    document["symbol"] = spot.definition.symbol if spot.definition else None
+    document |= _name_document(spot.definition.symbol if spot.definition else None)
     document["unloaded"] = spot.ghost is not None
     document["probable"] = spot.ghost is not None and spot.ghost.library.probable
     return document
+
+
+def _name_document(name: str | None) -> dict[str, Any]:
+    from gdbext.inferior.frames import readable
+    from gdbext.render.printable import shown
+
+    plain = readable(name)
+    return {"symbol": name, "demangled": shown(plain) if plain else None}
 
 
 def deadlock_titles(facts: ThreadFacts | None) -> Iterator[str]:

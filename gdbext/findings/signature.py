@@ -103,16 +103,17 @@ def signature(report: Mapping[str, Any]) -> Signature:
 
 def _site(frame: Mapping[str, Any], bare: bool) -> Site:
     """`bare`: it is not known which modules there are."""
+    label = frame["demangled"] or frame["symbol"]
     if frame["unloaded"]:
         name = _file_name(frame["module"] or "a library")
-        return Site("unloaded", name, None, frame["offset"], frame["symbol"])
+        return Site("unloaded", name, None, frame["offset"], label)
     if bare and frame["mapped_file"] is not None:
         name = _file_name(frame["mapped_file"])
-        return Site("file", name, None, frame["file_offset"], frame["symbol"])
+        return Site("file", name, None, frame["file_offset"], label)
     if frame["module"] is None:
-        return Site("null" if frame["kind"] == "null" else "nowhere", symbol=frame["symbol"])
+        return Site("null" if frame["kind"] == "null" else "nowhere", symbol=label)
     name = _file_name(frame["module"])
-    return Site("module", name, frame["build_id"], frame["offset"], frame["symbol"])
+    return Site("module", name, frame["build_id"], frame["offset"], label)
 
 
 def _file_name(path: str) -> str:

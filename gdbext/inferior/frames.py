@@ -218,6 +218,12 @@ def demangle(name: str) -> str:
         return name
 
 
+def readable(name: str | None) -> str | None:
+    """What demangle() makes of a name; None where that is the name itself."""
+    plain = demangle(name) if name else None
+    return plain if plain != name else None
+
+
 class Frame(NamedTuple):
     """One frame. `lookup` is an address inside the call, since a return address may already be
     behind the function; `file` and `line` are None without debug info."""

@@ -98,5 +98,19 @@ def test_a_plain_crash_names_no_cause(live: Callable[..., Gdb]) -> None:
     assert document["signal"] == "SIGFPE"
 
 
+def test_cxx_names(live: Callable[..., Gdb], tmp_path: Path) -> None:
+    """As the tables have them, and as people write them: for every reader that cannot demangle."""
+    gdb = live("cxx/host", until="plain")
+    page = tmp_path / "page.html"
+    document = gdb.json(f"plug-report -html {page}")
+    frame = document["frames"][0]
+    assert frame["symbol"].startswith("_ZN5media5Plain6decode")
+    assert frame["demangled"].startswith("media::Plain::decode(")
+    assert document["frames"][-1]["demangled"] is None
+    (stack,) = document["threads"]["stacks"]  # debug info has a name of its own
+    assert (stack[0]["symbol"], stack[0]["demangled"]) == ("media::Plain::decode", None)
+    assert "media::Plain::decode(" in page.read_text()
+
+
 def test_no_process(gdb: Callable[..., Gdb]) -> None:
     assert gdb().cmd("plug-report").startswith("plug-report: no process")

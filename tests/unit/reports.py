@@ -19,6 +19,7 @@ def frame(module: str | None, offset: int = 0, **more: Any) -> Row:  # noqa: ANN
         "mapped_file": None,
         "file_offset": None,
         "symbol": None,
+        "demangled": None,
         "unloaded": False,
     }
     return {**row, **more}

@@ -52,6 +52,12 @@ def test_addresses_paths_and_names_do_not_matter() -> None:
     assert same(PLAIN, *(report(rows) for rows in (list(STACK), moved, bare, extracted, deleted)))
 
 
+def test_cxx_names_are_shown_as_people_write_them() -> None:
+    mangled = {**PLUGIN, "symbol": "_Z3runv", "demangled": "run()"}
+    assert labels(report([mangled]))[0] == "libplugin.so+0x1117 run()"
+    assert same(report([mangled]), report([PLUGIN]))
+
+
 def test_code_in_a_mapped_file_is_told_by_the_file() -> None:
     """What a core without private memory leaves to know."""
 

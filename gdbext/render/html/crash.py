@@ -22,7 +22,7 @@ from gdbext.render.html.markup import (
     tag,
     text,
 )
-from gdbext.render.html.names import badge, count, file_name, source, spot
+from gdbext.render.html.names import badge, count, file_name, function, source, spot
 
 _LARGE = 110  # letters of a title in the largest type
 _FIRST = 24  # frames that are shown without being asked for
@@ -71,7 +71,7 @@ def headline(report: Mapping[str, Any]) -> Markup:
 def _plain_title(report: Mapping[str, Any], signal: str, meaning: str | None) -> str:
     frame = report.get("crash_frame") or {}
     where = " in ".join(
-        name for name in (frame.get("symbol"), file_name(frame.get("module") or "")) if name
+        name for name in (function(frame), file_name(frame.get("module") or "")) if name
     )
     return f"{signal}{f' in {where}' if where else ''}{f': {meaning}' if meaning else ''}"
 
@@ -86,7 +86,7 @@ def _site(report: Mapping[str, Any], stop: str | None) -> Markup:
         pairs.append(("Fault address", f"unknown: {reason}"))
     frame = report.get("crash_frame")
     if frame:
-        where = [code(frame["symbol"]), " in "] if frame.get("symbol") else []
+        where = [code(function(frame)), " in "] if function(frame) else []
         pairs.append(("Crash site", join([*where, spot(frame)])))
         if frame.get("file"):
             pairs.append(("Source", source(frame)))
@@ -165,7 +165,7 @@ def frame_rows(found: Sequence[Mapping[str, Any]], site: int | None = None) -> I
 
 def _frame_row(frame: Mapping[str, Any], crash: bool, again: int) -> Row:
     name = [
-        code(frame.get("symbol") or "??"),
+        code(function(frame) or "??"),
         badge("crash site", "crash") if crash else EMPTY,
         f"and {again:,} more of the same" if again else "",
     ]

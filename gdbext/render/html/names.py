@@ -46,6 +46,11 @@ def spot(frame: Mapping[str, Any]) -> Markup:
     return join([code(file_name(path) + plus), unloaded(frame), _small(folder(path))], " ")
 
 
+def function(frame: Mapping[str, Any]) -> str:
+    """The name of a frame's function as people write it, `` where there is none."""
+    return frame.get("demangled") or frame.get("symbol") or ""
+
+
 def unloaded(frame: Mapping[str, Any]) -> Markup:
     """The mark of code that is gone."""
     if not frame.get("unloaded"):

@@ -19,7 +19,7 @@ from gdbext.render.html.markup import (
     table,
     tag,
 )
-from gdbext.render.html.names import count, file_name, spot
+from gdbext.render.html.names import count, file_name, function, spot
 
 _MOST = 200  # stacks that are shown
 _NAMED = 25  # threads of one stack that have a row; 10,000 threads make no page of 100 MB
@@ -114,7 +114,7 @@ def _top(stack: Sequence[Mapping[str, Any]]) -> str:
     """The innermost frame, and the innermost one in a plugin."""
     frames = [stack[0], *(frame for frame in stack[1:] if frame.get("plugin"))][:2]
     return " · ".join(
-        f"{frame['symbol'] or '??'} in {file_name(frame['module'] or 'no module')}"
+        f"{function(frame) or '??'} in {file_name(frame['module'] or 'no module')}"
         for frame in frames
     )
 
@@ -135,6 +135,6 @@ def _thread(thread: Mapping[str, Any]) -> Row:
 
 
 def _start(start: Mapping[str, Any]) -> Iterator[Markup]:
-    if start.get("symbol"):
-        yield code(start["symbol"])
+    if function(start):
+        yield code(function(start))
     yield spot({"pc": start["address"], **start})
