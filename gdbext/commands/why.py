@@ -22,8 +22,13 @@ _NONE = (
 )
 
 
+_MOST_OTHERS = 4
+_MOST_TRIES = 8  # names of one library that are looked into
+
+
 class WhyFacts(NamedTuple):
-    """The diagnosis; `others` are failures that other threads hold; `notes` what limits it."""
+    """The diagnosis; `others` are failures that other threads hold or that were recorded too;
+    `notes` what limits it."""
 
     diagnosis: Diagnosis
     others: tuple[Recorded, ...]
@@ -108,9 +113,10 @@ class PlugWhy(Command):
             head = " " * len(head)
         if cause.remedy:
             yield from wrapped("  remedy:   ", printable(cause.remedy), width)
-        for other in facts.others:
-            text = f"thread {other.thread} holds another failure: {other.object}: {other.text}"
-            yield from wrapped("  also:     ", printable(text), width)
+        for other in facts.others[:_MOST_OTHERS]:
+            yield from wrapped("  also:     ", printable(_also(other)), width)
+        if len(facts.others) > _MOST_OTHERS:
+            yield f"  also:     {len(facts.others) - _MOST_OTHERS} more; -json has all"
         for note in facts.notes:
             yield from wrapped("Note: ", printable(note), width)
 
@@ -130,6 +136,14 @@ def _title(diagnosis: Diagnosis) -> str:
     if diagnosis.recorded is not None:
         return f"{name} failed: {kind} ({diagnosis.recorded.source})"
     return f"{name}: {kind}" if kind != OK else f"{name}: ok"
+
+
+def _also(other: Recorded) -> str:
+    text = other.text
+    if other.object and not text.startswith(other.object):
+        text = f"{other.object}: {text}"
+    held = f"thread {other.thread} holds another failure: " if other.thread is not None else ""
+    return f"{held}{text}" if held else f"{text} ({other.source})"
 
 
 def _recorded(recorded: Recorded) -> dict[str, Any]:
@@ -191,6 +205,7 @@ def _notes(inferior: Inferior, linker: Linker) -> tuple[str, ...]:
 def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
     from gdbext.commands.mishaps import constructor_crash, error_path, held_failures, lost_page
     from gdbext.elf.problem import Problem
+    from gdbext.findings.dlopen_errors import MISSING_FILE
     from gdbext.findings.failures import explain_recorded, refused_plugin
     from gdbext.inferior.loading import process_host
     from gdbext.linker.remains import freed_names
@@ -201,7 +216,11 @@ def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
         return WhyFacts(crashed, (), notes)
     found = [each for each in (error_path(inferior, linker),) if each is not None]
     held, reason = held_failures(inferior, linker)
-    found += held or _traced(inferior)
+    found += held
+    tries = 0
+    if not held:
+        traced, tries = _traced(inferior)
+        found += traced
     host, layers = process_host(inferior, linker)
     if not found:
         refused = refused_plugin(host, layers)
@@ -209,18 +228,38 @@ def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
             raise Problem(f"{_NONE} ({reason})" if reason else _NONE)
         return WhyFacts(refused, (), notes)
     gone = freed_names(inferior, linker, inferior.tables)
-    return WhyFacts(explain_recorded(host, layers, found[0], gone), tuple(found[1:]), notes)
+    explained = explain_recorded(host, layers, found[0], gone)
+    if len(found) == 1 or explained.cause.kind != MISSING_FILE:
+        return WhyFacts(explained, tuple(found[1:]), notes)
+    for other in found[1 : min(tries, _MOST_TRIES)]:
+        better = explain_recorded(host, layers, other, gone)
+        if better.cause.kind != MISSING_FILE:
+            explained = better
+            break
+    rest = tuple(each for each in found if each is not explained.recorded)
+    return WhyFacts(explained, rest, notes)
 
 
-def _traced(inferior: Inferior) -> list[Recorded]:
-    """The failures of this process that plug-trace recorded, the latest first."""
+def _traced(inferior: Inferior) -> tuple[list[Recorded], int]:
+    """The failures of this process that plug-trace recorded, the latest first; and how many of
+    these came one after another, no library having been opened in between.
+
+    So does a program that tries several names: of these a file that is there and would not load
+    says more than names that no file has."""
+    from gdbext.findings.events import OPENS
     from gdbext.findings.failures import of_event
 
     trace = sys.modules.get("gdbext.stops.trace")
     state = trace.state() if trace is not None else None
     events = state.log.events.values() if state is not None else ()
-    return [
-        of_event(event.path or "", event.error, 0, event.caller.function if event.caller else None)
-        for event in reversed(list(events))
-        if event.failed and event.error and event.pid == inferior.gdb.pid
-    ]
+    found: list[Recorded] = []
+    tries: int | None = None
+    for event in reversed(list(events)):
+        if event.pid != inferior.gdb.pid:
+            continue
+        if event.failed and event.error:
+            caller = event.caller.function if event.caller else None
+            found.append(of_event(event.path or "", event.error, 0, caller))
+        elif found and tries is None and event.kind in OPENS and not event.failed:
+            tries = len(found)
+    return found, len(found) if tries is None else tries

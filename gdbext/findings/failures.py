@@ -129,9 +129,11 @@ def _diagnosis(recorded: Recorded, cause: Cause, words: str) -> Diagnosis:
 def _message(recorded: Recorded) -> str:
     """As dlerror() gives it."""
     text = recorded.text
-    if recorded.object and not text.startswith(recorded.object) and not recorded.delivered:
+    if recorded.delivered or recorded.thread is None:
+        return text  # dlerror() has it so, and plug-trace
+    if recorded.object and not text.startswith(recorded.object):
         text = f"{recorded.object}: {text}"
-    if recorded.code and not recorded.delivered:
+    if recorded.code:
         text += f": {os.strerror(recorded.code)}"
     return text
 
@@ -152,7 +154,9 @@ def _of_whom(
             note = f"a freed link_map in the heap still has the name {asked} (probable)"
             return cause._replace(evidence=(note, *cause.evidence))
     needy = needing_on_disk(_bare(host, layers), name) if own.kind == MISSING_FILE else []
-    cause = forecast_open(host, layers, needy[0], None) if needy else own
+    if not needy:
+        return None
+    cause = forecast_open(host, layers, needy[0], None)
     if cause.kind != MISSING_DEPENDENCY:
         return None
     note = f"who was opened is not recorded; {', '.join(needy)} beside what is loaded needs it"

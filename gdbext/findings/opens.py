@@ -22,10 +22,11 @@ from gdbext.linker.places import Map
 from gdbext.linker.tables import TableSet
 
 # bits/dlfcn.h; the last three are ld.so's own, include/dlfcn.h
+NOLOAD = 0x00004
 _FLAGS = (
     (0x00001, "RTLD_LAZY"),
     (0x00002, "RTLD_NOW"),
-    (0x00004, "RTLD_NOLOAD"),
+    (NOLOAD, "RTLD_NOLOAD"),
     (0x00008, "RTLD_DEEPBIND"),
     (0x00100, "RTLD_GLOBAL"),
     (0x01000, "RTLD_NODELETE"),

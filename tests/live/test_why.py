@@ -248,6 +248,36 @@ def test_threads_and_dlsym(live: Callable[..., Gdb], program: Callable[[str], Pr
     assert gdb.cmd("thread").startswith("[Current thread is 2 ")
 
 
+def test_a_program_that_tries_several_names(
+    live: Callable[..., Gdb], program: Callable[[str], Program]
+) -> None:
+    """Nobody holds a failure any more, but plug-trace recorded them: of a search the file that is
+    there says more than the name that no file has. RTLD_NOLOAD of what is not loaded is none."""
+    needy, plain = program("why/libneedy.so").path, program("why/libplain.so").path
+    words = [
+        "now:libnowhere.so",
+        f"noload:{plain}",
+        f"now:{needy}",
+        "now:libnowhere.so",
+        f"now:{plain}",
+    ]
+    gdb = live("loader/host", "wait", *words, until="ready")
+    gdb.cmd("plug-trace on")
+    gdb.until(marker("loader", "each"))
+    found = gdb.json("plug-why")
+    assert (found["path"], found["class"]) == (str(needy), "missing_dependency")
+    said, *others = found["evidence"]
+    assert said == "the dynamic linker said: libgone.so: cannot open shared object file"
+    assert not any("is not recorded" in text for text in others)
+    assert [other["object"] for other in found["others"]] == ["libnowhere.so"] * 2
+    assert "also:     libnowhere.so: cannot open shared object file (recorded" in gdb.cmd(
+        "plug-why"
+    )
+    (asked,) = [e for e in gdb.json("plug-trace show")["events"] if "RTLD_NOLOAD" in e["flags"]]
+    assert asked["error"] is None
+    assert asked["error_reason"] == "it is not loaded, and with RTLD_NOLOAD that is no error"
+
+
 def test_stop_in_the_error_path(
     live: Callable[..., Gdb], program: Callable[[str], Program]
 ) -> None:

@@ -19,6 +19,7 @@ KINDS = {
 _COUNTS = {DLOPEN: 2, DLMOPEN: 3, DLCLOSE: 1, DLSYM: 2, THREAD: 3}
 LIBC_OWN = ("__libc_dlopen_mode", "__libc_dlclose")
 NO_TEXT = "its text was not seen: this libc's record of the failure could not be read"
+NOT_LOADED = "it is not loaded, and with RTLD_NOLOAD that is no error"
 
 
 def arguments(process: Traced, kind: str) -> tuple[int, dict[str, Any]]:

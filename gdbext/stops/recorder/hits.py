@@ -15,11 +15,13 @@ from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
 from gdbext.findings.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE, classify
 from gdbext.findings.events import DLCLOSE, DLSYM, OPENS, RETURNED, THREAD, Event
+from gdbext.findings.opens import NOLOAD
 from gdbext.linker.dlresults import ARGUMENTS, signalled
 from gdbext.stops.recorder.arguments import (
     KINDS,
     LIBC_OWN,
     NO_TEXT,
+    NOT_LOADED,
     arguments,
     created,
 )
@@ -181,14 +183,16 @@ class Recorder:
         if not failed:
             found |= {"error": None, "error_class": None}
         elif event.error is None and kind != THREAD:
-            found |= self._why(process)
+            asking = kind in OPENS and bool((event.mode or 0) & NOLOAD)
+            found |= self._why(process, NOT_LOADED if asking else NO_TEXT)
         found["threads"] = (event.threads[0], process.thread_count())
         return found
 
-    def _why(self, process: Traced) -> dict[str, Any]:
+    def _why(self, process: Traced, without: str) -> dict[str, Any]:
         held = process.held.read(process.arch, lasting=not process.book.several)
         if held is None or held.returned:
-            return {"error_reason": None if self.watches_failures else NO_TEXT}
+            silent = self.watches_failures and without == NO_TEXT
+            return {"error_reason": None if silent else without}
         return _error(held.object, held.text, held.code)
 
     def _opened(self, process: Traced, call: Call, result: int, found: dict[str, Any]) -> None:
