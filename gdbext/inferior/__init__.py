@@ -23,16 +23,12 @@ from gdbext.elf.reader import BlockCache, Memory, read_string
 from gdbext.elf.storage import kept_paths
 from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
-from gdbext.inferior.frames import (
-    Unwinding,
-    function_at,
-    read_selected_thread,
-    read_threads,
-)
+from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
 from gdbext.inferior.memory import GdbMemory
 from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.inferior.target import NO_PROCESS, core_path, find_arch, given_program, target_kind
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
+from gdbext.inferior.unwinding import Unwinding
 from gdbext.linker.disk import matching_file
 from gdbext.linker.dumped import DumpedMemory
 from gdbext.linker.filelog import LoggedLoad

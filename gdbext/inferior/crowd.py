@@ -12,8 +12,9 @@ import gdb
 from gdbext.elf.arch import Arch
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE, Memory
-from gdbext.inferior.frames import Unwinding, _register, older, selected_frame
+from gdbext.inferior.frames import selected_frame
 from gdbext.inferior.text import tolerant
+from gdbext.inferior.unwinding import Unwinding, frame_register, older
 
 MOST_THREADS = 10_000
 _MOST_STACKS = 1_000
@@ -129,17 +130,17 @@ def _raw(
         return empty
     thread.switch()
     frame = gdb.newest_frame()
-    pointers = (_register(frame, name) for name in arch.thread_pointers)
+    pointers = (frame_register(frame, name) for name in arch.thread_pointers)
     return empty._replace(
         running=False,
         pc=arch.code_address(int(frame.pc())),
         thread_pointer=next((p for p in pointers if p), None),
-        values=tuple(_register(frame, name) for name in registers),
+        values=tuple(frame_register(frame, name) for name in registers),
     )
 
 
 def _stack_pointer(arch: Arch) -> int:
-    return _register(gdb.newest_frame(), arch.sp) or 0
+    return frame_register(gdb.newest_frame(), arch.sp) or 0
 
 
 def _key(

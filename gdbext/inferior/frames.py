@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ import gdb
 
 from gdbext.elf.arch import Arch
 from gdbext.inferior.text import tolerant
+from gdbext.inferior.unwinding import Unwinding, frame_register, older
 from gdbext.linker.places import Map
 from gdbext.linker.tables import Definition
 from gdbext.linker.threads import Thread
 
 _MOST_THREADS = 10_000
-_NOWHERE = 1 << 12  # no code returns to the first page, which is never mapped
 _MANGLED = re.compile(r"_[ZRD][\w.$@]{1,4000}", re.ASCII)
 
 
@@ -51,13 +51,13 @@ def _read(arch: Arch, threads: Sequence[gdb.InferiorThread]) -> Sequence[Thread]
 def register(name: str) -> int | None:
     """A register of the selected frame, unsigned; None when it is not available."""
     frame = selected_frame()
-    return _register(frame, name) if frame is not None else None
+    return frame_register(frame, name) if frame is not None else None
 
 
 def innermost_register(name: str) -> int | None:
     """A register of the selected thread, whichever of its frames is selected."""
     try:
-        return _register(gdb.newest_frame(), name)
+        return frame_register(gdb.newest_frame(), name)
     except gdb.error:
         return None  # no thread, or one that runs
 
@@ -84,42 +84,6 @@ def read_frames(most: int, unwinding: Unwinding | None = None) -> list[Frame]:
             pass  # the stack is damaged from here on: GDB cannot unwind further
         if unwinding is None or not unwinding.load(f.pc for f in found):
             return found
-
-
-class Unwinding(NamedTuple):
-    """What makes GDB's frames right: `load` gets symbols for code at these addresses and tells
-    whether there were any, so that the stack has to be read anew; `has_stack` tells whether the
-    memory that a frame's caller is read from is there, given the frame's SP register;
-    `may_be_code` is false for addresses in memory that is mapped and not executable; `in_program`
-    is true for those in the mappings of the program's own file."""
-
-    load: Callable[[Iterable[int]], bool]
-    has_stack: Callable[[int], bool]
-    may_be_code: Callable[[int], bool]
-    in_program: Callable[[int], bool]
-    stack_register: str
-    link_register: str | None
-
-
-def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
-    """The caller's frame; None where GDB could but make it up.
-
-    Without unwind information GDB guesses, and takes what lies on the stack for return addresses;
-    up to version 13 it reads zeros, without an error, where a core has left the stack out."""
-    caller: gdb.Frame | None = frame.older()
-    if caller is None or int(caller.pc()) < _NOWHERE:
-        return None  # the end of a stack that nothing marks
-    if unwinding is None:
-        return caller
-    if not unwinding.may_be_code(int(caller.pc())):
-        return None
-    if tolerant(frame.name) == "main" and unwinding.in_program(int(frame.pc())):
-        # GDB itself stops there, unless it was not told which file is the program
-        return caller if gdb.parameter("backtrace past-main") else None
-    if unwinding.link_register is not None and frame.newer() is None:
-        return caller  # by the link register
-    pointer = _register(frame, unwinding.stack_register)
-    return caller if pointer is not None and unwinding.has_stack(pointer) else None
 
 
 def function_at(address: int) -> Definition | None:
@@ -261,21 +225,13 @@ def selected_frame() -> gdb.Frame | None:
         return None
 
 
-def _register(frame: gdb.Frame, name: str) -> int | None:
-    try:
-        value = frame.read_register(name)
-        return int(value) & (1 << 8 * value.type.sizeof) - 1
-    except (gdb.error, ValueError):
-        return None  # this CPU or stub does not have it, or its value was not saved
-
-
 def _thread(arch: Arch, thread: gdb.InferiorThread) -> Thread:
     thread.switch()
     frame = gdb.newest_frame()
-    pointers = (_register(frame, name) for name in arch.thread_pointers)
+    pointers = (frame_register(frame, name) for name in arch.thread_pointers)
     return Thread(
         number=thread.num,
         lwp=thread.ptid[1],
-        stack_pointer=_register(frame, arch.sp) or 0,
+        stack_pointer=frame_register(frame, arch.sp) or 0,
         thread_pointer=next((p for p in pointers if p), None),
     )

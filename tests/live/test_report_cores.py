@@ -137,6 +137,37 @@ def test_go(folder: Path) -> None:
                for thread in found["threads"]["threads"])  # fmt: skip
 
 
+# push %rbp; push %rsi; push %rdx; call *%rdi: code without unwind information, with words on the
+# stack that are no return addresses.
+GENERATED = r"""
+#include <string.h>
+#include <sys/mman.h>
+#define PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS)
+#define NOINLINE __attribute__((noinline))
+typedef int generated(int (*)(volatile char *), char *);
+static int NOINLINE deref(volatile char *where) { return *where + 1; }
+static int NOINLINE target(volatile char *where) { return deref((char *)0) + *where; }
+static int NOINLINE work(generated *code, char *data) { return code(target, data) + *data; }
+int main(void)
+{
+    char *data = mmap(NULL, 4096, PROT_READ | PROT_WRITE, PRIVATE, -1, 0);
+    void *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, PRIVATE, -1, 0);
+    memcpy(code, "\x55\x56\x52\xff\xd7", 5);
+    return work((generated *)code, data) + 1;
+}
+"""
+
+
+def test_generated_code_on_the_stack(folder: Path) -> None:
+    source, program = folder / "program.c", folder / "generated"
+    source.write_text(GENERATED)
+    subprocess.run(["gcc", "-g", "-O1", "-o", program, source], check=True)
+    found = document(core_of(folder, program))
+    own = [symbol for module, symbol in names(found) if module == "generated"]
+    assert own == ["deref", "target", "work", "main"]
+    assert found["frames"][2]["kind"] == "anonymous"
+
+
 @pytest.fixture
 def own(program: Callable[[str], Program], folder: Path) -> Path:
     """A copy of the scenario nullcall that a test may change."""

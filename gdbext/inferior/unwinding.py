@@ -1,0 +1,79 @@
+"""Where GDB's unwinding is to be believed, and where it makes callers up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import gdb
+
+from gdbext.inferior.text import tolerant
+
+_MOST_GUESSED = 1000  # frames
+_NOWHERE = 1 << 12  # no code returns to the first page, which is never mapped
+
+
+class Unwinding(NamedTuple):
+    """What makes GDB's frames right: `load` gets symbols for code at these addresses and tells
+    whether there were any, so that the stack has to be read anew; `has_stack` tells whether the
+    memory that a frame's caller is read from is there, given the frame's SP register;
+    `may_be_code` is false for addresses in memory that is mapped and not executable; `in_program`
+    is true for those in the mappings of the program's own file."""
+
+    load: Callable[[Iterable[int]], bool]
+    has_stack: Callable[[int], bool]
+    may_be_code: Callable[[int], bool]
+    in_program: Callable[[int], bool]
+    stack_register: str
+    link_register: str | None
+
+
+def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
+    """The caller's frame; None where GDB could but make it up.
+
+    Without unwind information GDB guesses, and takes what lies on the stack for return addresses;
+    up to version 13 it reads zeros, without an error, where a core has left the stack out. In
+    generated code it takes one word after the other (amd64_frame_cache_1: frameless) until it
+    comes to the real one: a guess that leads to the stack's true end was right."""
+    caller: gdb.Frame | None = frame.older()
+    if caller is None:
+        return None
+    pc = int(caller.pc())
+    if unwinding is None:
+        return caller if pc >= _NOWHERE else None
+    # below _NOWHERE is the end of a stack that nothing marks
+    if not (pc >= _NOWHERE and unwinding.may_be_code(pc)) and not _ends_well(caller, unwinding):
+        return None
+    if _is_main(frame, unwinding):
+        # GDB itself stops there, unless it was not told which file is the program
+        return caller if gdb.parameter("backtrace past-main") else None
+    if unwinding.link_register is not None and frame.newer() is None:
+        return caller  # by the link register
+    pointer = frame_register(frame, unwinding.stack_register)
+    return caller if pointer is not None and unwinding.has_stack(pointer) else None
+
+
+def _ends_well(frame: gdb.Frame, unwinding: Unwinding) -> bool:
+    """Whether the callers come to main(), or to where unwind information marks the end."""
+    for _ in range(_MOST_GUESSED):
+        if _is_main(frame, unwinding):
+            return True
+        caller: gdb.Frame | None = frame.older()
+        if caller is None:
+            break
+        frame = caller
+    ended = frame.unwind_stop_reason() == gdb.FRAME_UNWIND_OUTERMOST
+    return ended and unwinding.may_be_code(int(frame.pc()))
+
+
+def _is_main(frame: gdb.Frame, unwinding: Unwinding) -> bool:
+    return tolerant(frame.name) == "main" and unwinding.in_program(int(frame.pc()))
+
+
+def frame_register(frame: gdb.Frame, name: str) -> int | None:
+    """The value that a register has in a frame, unsigned."""
+    try:
+        value = frame.read_register(name)
+        return int(value) & (1 << 8 * value.type.sizeof) - 1
+    except (gdb.error, ValueError):
+        return None  # this CPU or stub does not have it, or its value was not saved
