@@ -145,7 +145,7 @@ $(call lib,nullcall,libplugin.so,plugin.c)
 $(call lib,nullcall,libnoplt.so,plugin.c,-fno-plt)
 $(call lib,wildcall,libtarget.so,target.c)
 $(call exe,wildcall,host,host.c,,libtarget.so)
-$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv threads crowd execdata,\
+$(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv gaveup threads crowd execdata,\
 	$(call host,$s)$(call lib,$s,libplugin.so,plugin.c))
 
 # dataonly: without start files there is nothing but the data

@@ -40,6 +40,7 @@ def report_document(facts: ReportFacts) -> dict[str, Any]:
         "next_step": NEXT_STEPS[crash.causes.cause.rule] if crash.causes.cause else None,
         "signal": crash.signal,
         "signal_meaning": crash.why,
+        "ended_by": crash.ended_by,
         "fault_address": hex(crash.fault.address) if crash.fault else None,
         "fault_address_reason": shown(crash.fault_reason) if crash.fault_reason else None,
         "crash_frame": next((f for f in frames if f["module"] or f["unloaded"]), None),

@@ -39,6 +39,10 @@ class Arch:
     which kind of TLS descriptor's function it may be, `returns_null(code)` whether it may
     return a null pointer.
     `code_step`: instructions start at multiples of it (bytes).
+    `siginfo`: where siginfo is above SP in a signal trampoline's frame (struct rt_sigframe of
+    the kernel's arch/*/kernel/signal.c).
+    `trap(context)`: the signal's number, its code and the address that the kernel makes of the
+    CPU's exception, by the struct ucontext there, None where that does not tell.
     `thread_pointers` are the names that targets give the thread pointer's register.
     """
 
@@ -53,6 +57,8 @@ class Arch:
     thread_pointers: tuple[str, ...]
     link_register: str | None
     code_step: int
+    siginfo: int
+    trap: Callable[[bytes], tuple[int, int, int] | None]
     tls_below_pointer: bool
     lazy_stub: Callable[[bytes, int, int, int], bool]
     stub_slot: Callable[[bytes, int], int | None]
@@ -197,6 +203,19 @@ def _aarch64_taken(code: bytes, pc: int) -> Taken:
     return Taken(frozenset(addresses | set(pages.values())), frozenset(cells), frozenset(calls))
 
 
+_SIGILL, _SIGSEGV = 4, 11
+_MAPERR, _ACCERR, _SI_KERNEL = 1, 2, 128
+_CONTEXT = struct.Struct("<192xQQ8xQ")  # err, trapno and cr2 of struct sigcontext_64
+
+
+def _x86_trap(context: bytes) -> tuple[int, int, int] | None:
+    """Linux, arch/x86/kernel/traps.c and arch/x86/mm/fault.c."""
+    error, trap, address = _CONTEXT.unpack_from(context)
+    if trap == 14:  # page fault; bit 0: the page was there
+        return _SIGSEGV, _ACCERR if error & 1 else _MAPERR, address
+    return {6: (_SIGILL, 2, 0), 13: (_SIGSEGV, _SI_KERNEL, 0)}.get(trap)
+
+
 X86_64 = Arch(
     name="x86-64",
     machine=62,
@@ -224,6 +243,8 @@ X86_64 = Arch(
     thread_pointers=("fs_base",),
     link_register=None,
     code_step=1,
+    siginfo=304,  # behind struct ucontext, which SP points to
+    trap=_x86_trap,
     tls_below_pointer=True,
     lazy_stub=_x86_64_lazy_stub,
     stub_slot=_x86_64_stub_slot,
@@ -258,6 +279,8 @@ AARCH64 = Arch(
     thread_pointers=("TPIDR_EL0", "tpidr"),
     link_register="x30",
     code_step=4,
+    siginfo=0,
+    trap=lambda _: None,
     tls_below_pointer=False,
     lazy_stub=_aarch64_lazy_stub,
     stub_slot=_aarch64_stub_slot,

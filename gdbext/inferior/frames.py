@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -60,6 +61,22 @@ def innermost_register(name: str) -> int | None:
         return frame_register(gdb.newest_frame(), name)
     except gdb.error:
         return None  # no thread, or one that runs
+
+
+@contextmanager
+def selected_level(level: int) -> Iterator[None]:
+    """Select a frame by its number, and what was selected again afterwards."""
+    before = selected_frame()
+    frame: gdb.Frame | None = gdb.newest_frame()
+    for _ in range(level):
+        frame = frame.older() if frame is not None else None
+    if frame is not None:
+        frame.select()
+    try:
+        yield
+    finally:
+        if before is not None and before.is_valid():
+            before.select()
 
 
 def frame_level(frame: gdb.Frame) -> int:

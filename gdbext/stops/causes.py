@@ -81,9 +81,14 @@ def _further(inferior: Inferior, linker: Linker) -> list[Rule]:
 
 def _steps(space: Map, frames: Sequence[tuple[Frame, Place]]) -> list[Step]:
     steps = []
+    innermost = frames[0][0].level if frames else 0  # a handler's frames may be inside of it
     for frame, place in frames:
         slot = module = None
-        if 0 < frame.level <= NEAR and place.module is not None and frame.lookup != frame.pc:
+        if (
+            0 < frame.level - innermost <= NEAR
+            and place.module is not None
+            and frame.lookup != frame.pc
+        ):
             slot = called_slot(space, space.arch.code_address(frame.pc))
             module = space.linker.owner(slot.address) if slot and space.linker else None
         steps.append(Step(frame.level, place, frame.function, slot, module))

@@ -12,16 +12,19 @@ from gdbext.findings.calls import BadCall, find_bad_call
 from gdbext.findings.crash import CrashFacts
 from gdbext.findings.operands import JUMPS, OPERANDS, is_canonical, needs_alignment
 from gdbext.findings.registers import Register, explain_registers
-from gdbext.findings.signals import SI_KERNEL, Sender, explain_code, has_address
+from gdbext.findings.signals import SI_KERNEL, WITH_ADDRESS, Sender, explain_code, has_address
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import (
     Frame,
+    Signal,
     careful,
     instruction_at,
     read_frames,
     register,
+    selected_level,
     signal_info,
 )
+from gdbext.inferior.interruptions import Interruption, handled_fault
 from gdbext.inferior.text import tolerant
 from gdbext.linker.alone import read_linker_or_images
 from gdbext.linker.places import Map, Place
@@ -33,10 +36,15 @@ _BAD = ("unmapped", "null", "below-stack")
 
 
 class Crash(NamedTuple):
-    """What the report says. `fault_reason` tells where the fault address is from, or why none."""
+    """What the report says. `fault_reason` tells where the fault address is from, or why none.
+
+    `ended_by`: the stop itself, where it is a handler's way to give up: all else is then about
+    the fault that called the handler, and `frames` begin with the frame that it interrupted.
+    """
 
     signal: str | None
     why: str | None
+    ended_by: str | None
     thread: str | None
     fault: Place | None
     fault_reason: str | None
@@ -60,14 +68,46 @@ class Fault(NamedTuple):
 
 def read_crash(inferior: Inferior, signal: str | None, most: int = FRAMES + 1) -> Crash:
     """Gather the facts of a stop at `signal` (None: at none), with at most so many frames."""
+    info = signal_info() if signal else None
+    given_up = _given_up(inferior, signal, info) if signal else None
+    if given_up is None:
+        return _read(inferior, signal, info, most, 0)
+    frames = f"frames #0 to #{given_up.level - 1}" if given_up.level > 1 else "frame #0"
+    with selected_level(given_up.level):
+        found = _read(inferior, given_up.name, given_up.info, most, given_up.level)
+    ended = f"{signal}, sent by the process's own handler of {given_up.name} ({frames})"
+    return found._replace(ended_by=ended)
+
+
+def _given_up(inferior: Inferior, signal: str, info: Signal | None) -> Interruption | None:
+    """The fault whose handler sent the signal that ended the process, as crash handlers do."""
+    own = gdb.selected_inferior().pid
+    by_itself = info.code <= 0 and info.sender[0] == own if info else signal == "SIGABRT"
+    if not by_itself:
+        return None
+    read_frames(FRAMES, inferior.unwinding)  # it loads the symbols that unwinding needs
+    return handled_fault(inferior.memory, inferior.arch, WITH_ADDRESS)
+
+
+def _why(signal: str, info: Signal | None) -> str | None:
+    if info is None:
+        return None
+    own = gdb.selected_inferior().pid
+    return explain_code(signal, info.code, Sender(*info.sender), own)
+
+
+def _read(
+    inferior: Inferior, signal: str | None, info: Signal | None, most: int, level: int
+) -> Crash:
+    """The facts as the frame `level`, which is selected, has them."""
     linker, problem = read_linker_or_images(inferior)
     space = careful(inferior.map(linker), [signal] if signal else [])
     arch = inferior.arch
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
-    frames = read_frames(most, inferior.unwinding)
+    frames = read_frames(most + level, inferior.unwinding)[level:]
     call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
-    fault = _fault(space, signal, pc, call is not None) if signal else Fault()
+    fault = _fault(space, signal, info, pc, call is not None) if signal else Fault()
     site = space.place(pc)
     fault_place = space.place(fault.address) if fault.address is not None else None
     call = call or (_jump(space, site) if signal else None)
@@ -76,6 +116,7 @@ def read_crash(inferior: Inferior, signal: str | None, most: int = FRAMES + 1) -
     return Crash(
         signal=signal,
         why=fault.why,
+        ended_by=None,
         thread=thread_title(inferior),
         fault=fault_place,
         fault_reason=fault.reason,
@@ -109,10 +150,8 @@ def thread_title(inferior: Inferior) -> str | None:
     return f"{thread.num} of {count}{name} (LWP {thread.ptid[1]})"
 
 
-def _fault(space: Map, signal: str, pc: int, bad_call: bool) -> Fault:
-    info = signal_info()
-    own = gdb.selected_inferior().pid
-    why = explain_code(signal, info.code, Sender(*info.sender), own) if info is not None else None
+def _fault(space: Map, signal: str, info: Signal | None, pc: int, bad_call: bool) -> Fault:
+    why = _why(signal, info)
     if signal not in ("SIGSEGV", "SIGBUS"):
         # si_addr is the PC; and nothing but abort() and kill() makes a SIGABRT
         return Fault(why, sent=signal == "SIGABRT" or (info is not None and info.code <= 0))

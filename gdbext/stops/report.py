@@ -56,6 +56,8 @@ def head_lines(
 def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
     if crash.causes.cause is not None and crash.why:
         yield "signal", f"{crash.signal}: {crash.why}"
+    if crash.ended_by is not None:
+        yield "ended by", crash.ended_by
     for other in crash.causes.causes[1:]:
         yield "also", other.text
     if crash.thread is not None:

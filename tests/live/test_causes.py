@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal as signals
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,24 @@ def test_no_cause(sessions: Sessions, cpu: str, scenario: str, argument: str) ->
     _, report, found = crash(sessions, run)
     assert found == {"cause": None, "causes": []}
     assert " which " not in report.title
+
+
+@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)  # GDB 13.1 cannot read qemu's ARM64
+def test_a_handler_that_gives_up(live: Callable[..., Gdb]) -> None:  # signal frames
+    """The crash is the fault that called the handler, not the signal that ended the process."""
+    gdb = live("gaveup/host", until=None)
+    gdb.cmd("handle SIGSEGV nostop noprint pass")
+    report = Report(gdb.until_signal("SIGABRT"))
+    check(causes(gdb, "SIGABRT"), report, "null_slot", ("optional_feature", "libplugin.so"))
+    assert report.title.startswith("SIGSEGV: ")
+    ended = report.facts["ended by"]
+    frames = re.fullmatch(
+        r"SIGABRT, sent by the process's own handler of SIGSEGV \(frames #0 to #(\d+)\)", ended
+    )
+    assert frames, ended
+    assert report.frames[0].split()[:2] == [f"#{int(frames[1]) + 1}", "0x0000000000000000"]
+    assert any("plugin_run" in line for line in report.frames)
+    assert gdb.python("gdb.selected_frame() == gdb.newest_frame()") == "True"
 
 
 def test_probable_without_events(live: Callable[..., Gdb]) -> None:

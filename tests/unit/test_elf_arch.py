@@ -250,3 +250,22 @@ def test_a_call_through_a_variable_of_its_own() -> None:
     # ldr x0, [x0] after it: the slot holds the address of a variable
     code = struct.pack("<4I", 0xF00000E0, 0xF9400000, 0xF9400000, 0xD63F0000)
     assert AARCH64.call_slot(code, 0x1258) is None
+
+
+@pytest.mark.parametrize(
+    ("trap", "error", "found"),
+    [
+        (14, 0x4, (11, 1, 0x1000)),  # SIGSEGV, SEGV_MAPERR
+        (14, 0x7, (11, 2, 0x1000)),  # SEGV_ACCERR
+        (13, 0, (11, 128, 0)),  # SI_KERNEL
+        (6, 0, (4, 2, 0)),  # SIGILL, ILL_ILLOPN
+        (0, 0, None),  # division by zero, or nothing happened at all
+    ],
+)
+def test_the_cpus_exception_in_a_signal_frame(
+    trap: int, error: int, found: tuple[int, int, int] | None
+) -> None:
+    """As gcc lays struct ucontext out: uc_mcontext at 40, gregs[REG_ERR] being its 20th."""
+    context = bytearray(304)
+    struct.pack_into("<4Q", context, 40 + 8 * 19, error, trap, 0, 0x1000)
+    assert X86_64.trap(bytes(context)) == found

@@ -79,6 +79,8 @@ def _plain_title(report: Mapping[str, Any], signal: str, meaning: str | None) ->
 def _site(report: Mapping[str, Any], stop: str | None) -> Markup:
     """Signal, addresses and names."""
     pairs: list[tuple[str, str]] = [("Signal", stop or "none")]
+    if report.get("ended_by"):
+        pairs.append(("Ended by", report["ended_by"]))
     address, reason = report.get("fault_address"), report.get("fault_address_reason")
     if address:
         pairs.append(("Fault address", join([code(address), f" {reason}" if reason else ""])))

@@ -32,7 +32,7 @@ SCRIPT = (
 # What has a section of its own, or is said in one; other parts are shown by their shape.
 _SHOWN = {
     "schema", "gdbext", "target", "program", "cause", "causes", "next_step", "signal",
-    "signal_meaning", "fault_address", "fault_address_reason", "crash_frame", "frames",
+    "signal_meaning", "ended_by", "fault_address", "fault_address_reason", "crash_frame", "frames",
     "registers", "links", "got", "conflicts", "threads", "tls", "slots_near_call", "missing",
     "unloaded", "notes", "warnings", "events",
 }  # fmt: skip
