@@ -36,8 +36,8 @@ def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
     generated code it takes one word after the other (amd64_frame_cache_1: frameless) until it
     comes to the real one: a guess that leads to the stack's true end was right."""
     caller: gdb.Frame | None = frame.older()
-    if caller is None:
-        return None
+    if caller is None or frame.type() == gdb.SIGTRAMP_FRAME:
+        return caller  # the kernel wrote down what the signal interrupted, a null PC too
     pc = int(caller.pc())
     if unwinding is None:
         return caller if pc >= _NOWHERE else None

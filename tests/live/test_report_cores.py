@@ -158,6 +158,16 @@ int main(void)
 """
 
 
+@X86_64
+def test_a_handler_that_gave_up(folder: Path, program: Callable[[str], Program]) -> None:
+    """What it interrupted has symbols too, though the PC there is null and ends other stacks."""
+    found = document(core_of(folder, program("gaveup/host").path))
+    assert names(found)[:3] == NULL_FRAMES
+    assert (found["signal"], found["cause"]["rule"]) == ("SIGSEGV", "null_slot")
+    assert found["ended_by"].startswith("SIGABRT, sent by the process's own handler of SIGSEGV")
+    assert "optional_feature" in [near["slot"]["symbol"] for near in found["slots_near_call"]]
+
+
 def test_generated_code_on_the_stack(folder: Path) -> None:
     source, program = folder / "program.c", folder / "generated"
     source.write_text(GENERATED)
