@@ -122,6 +122,7 @@ class Run:
     status: int | str = 0  # the exit status, or the name of the signal
     stdout: tuple[str, ...] | None = None
     crash: dict[str, Any] | None = None
+    handled: str | None = None  # the signal that a handler of its own took before
 
     def __str__(self) -> str:
         return "-".join((self.scenario, self.program, *self.args, *self.env, self.set))
@@ -166,6 +167,7 @@ def runs(scenario: str) -> list[Run]:
                     run.get("signal", run.get("exit", 0)),
                     None if lines is None else tuple(lines),
                     run.get("crash"),
+                    run.get("handled"),
                 )
             )
     return found

@@ -20,7 +20,7 @@ ELSEWHERE = ("static", "search", "memfd", "needs", "trace", "why")
 def place(run: programs.Run) -> str:
     """Where to look: at the signal, or at the marker behind which everything is loaded."""
     if isinstance(run.status, str):
-        return run.status
+        return run.handled or run.status
     return next(name for name in STOPS if name in programs.markers(run.scenario))
 
 
