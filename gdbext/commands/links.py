@@ -96,14 +96,14 @@ class PlugLinks(Command):
 def _document(linker: Linker, link: Link) -> dict[str, Any]:
     from gdbext.render.printable import shown
 
-    module, image = link.module, link.module.image
+    module, (start, end) = link.module, link.module.span or (None, None)
     document: dict[str, Any] = {
         "path": shown(module.path),
         "name": shown(module.name),
         "link_map": hex(module.map.address),
         "base": hex(module.bias),
-        "start": hex(image.start) if image else None,
-        "end": hex(image.end) if image else None,
+        "start": hex(start) if start is not None else None,
+        "end": hex(end) if end is not None else None,
         "dynamic": hex(module.map.l_ld),
         "soname": shown(module.soname) if module.soname is not None else None,
         "kind": module.kind,
@@ -122,7 +122,7 @@ def _document(linker: Linker, link: Link) -> dict[str, Any]:
     }
     if module.needed is None:
         document["needed_reason"] = _NO_STRINGS
-    if module.problem:
+    if module.problem and start is None:
         document["start_reason"] = shown(module.problem)
     for field, reason in link.reasons.items():
         document[field + "_reason"] = shown(reason)
@@ -176,8 +176,7 @@ def _fitting(path: str, room: int) -> str:
 
 
 def _range(link: Link) -> tuple[int | None, int | None]:
-    image = link.module.image
-    return (image.start, image.end) if image else (None, None)
+    return link.module.span or (None, None)
 
 
 def _hex(value: int | None, digits: int) -> str:
@@ -188,14 +187,14 @@ def _in_full(linker: Linker, link: Link) -> Iterator[str]:
     from gdbext.render.printable import printable
     from gdbext.render.tables import pairs
 
-    module, image = link.module, link.module.image
+    module, span = link.module, link.module.span
     yield printable(module.path)
     rows = [
         ("kind", module.kind + (f", namespace {module.namespace}" if module.namespace else "")),
         ("ld.so's name", module.name or "(empty)"),
         ("soname", module.soname or "-"),
         ("link_map", hex(module.map.address)),
-        ("range", f"{image.start:#x} - {image.end:#x}" if image else f"unknown: {module.problem}"),
+        ("range", f"{span[0]:#x} - {span[1]:#x}" if span else f"unknown: {module.problem}"),
         ("base", f"{module.bias:#x} (l_addr)"),
         ("dynamic", hex(module.map.l_ld)),
         ("opens", _unknown(link.open_count)),

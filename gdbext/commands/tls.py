@@ -212,6 +212,8 @@ def _table(facts: TlsFacts) -> Iterator[str]:
     others = len(facts.rows) - len(own)
     asking = "asks" if others == 1 else "ask"
     more = f", {others} more {asking} for static TLS" if others else ""
+    if facts.tls.unread:
+        more += f", unknown of {count(facts.tls.unread, 'module')}"
     yield f"{count(len(own), 'module')} with TLS{more}{place}"
     if not facts.rows:
         return

@@ -143,6 +143,7 @@ _PHRASES: dict[str, Callable[[Place, Demangle], str]] = {
     "below-stack": _below_stack,
     "heap": lambda place, _: _region(place, "heap"),
     "anonymous": lambda place, _: _region(place, "anonymous memory"),
+    "mapped": lambda place, _: _region(place, "memory"),
     "file": _file,
     "null": lambda place, _: "null" if not place.address else f"null+{place.address:#x}",
     "unloaded": _unloaded,

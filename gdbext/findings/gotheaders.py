@@ -86,7 +86,7 @@ def _judge(
         )
     wrong = _wrong_resolver(linker, resolver)
     if wrong is not None:
-        if not any(m.image for m in linker.modules if m.kind == LINKER):
+        if not any(m.loads for m in linker.modules if m.kind == LINKER):
             return HeaderJudgement(
                 UNVERIFIED, "where ld.so lies is not known here, so neither is where GOT[2] leads"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gdbext.elf.arch import DTPMOD, DTPOFF, TLSDESC, TPOFF, Arch
+from gdbext.elf.image import PF_X
 from gdbext.elf.patterns import DYNAMIC, STATIC
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory, read_word, read_words
@@ -80,11 +81,13 @@ def _judge_function(
 ) -> Wrong | None:
     """Whether a descriptor's function is one of ld.so's for such an argument."""
     value = slot.value or 0
-    owner = lookup.linker.owner(value)
-    tables = lookup.tables.of(owner) if owner and owner.kind == LINKER else None
-    if tables is None:
+    place = lookup.linker.find(value)
+    if place is None or place[0].kind != LINKER or not place[1].flags & PF_X:
+        if not any(m.loads for m in lookup.linker.modules if m.kind == LINKER):
+            return Wrong(False, "where ld.so lies is not known here, so neither is its function")
         return Wrong(True, "this TLS descriptor's function is none of ld.so's")
-    function = tables.functions.find(value)
+    tables = lookup.tables.of(place[0])
+    function = tables.functions.find(value) if tables is not None else None
     if function is not None and function.start != value:
         return Wrong(True, "this TLS descriptor does not lead to the start of a function")
     try:

@@ -203,7 +203,7 @@ class _Reader:
     @cached_property
     def _unplaced(self) -> str | None:
         """A module of which neither memory nor a file tells where it lies."""
-        modules = [m for m in self.linker.modules if m.image is None and m.kind != VDSO]
+        modules = [m for m in self.linker.modules if not m.loads and m.kind != VDSO]
         return next((m.path for m in modules if real(self.linker, m) is m), None)
 
     def _is_relocated(self, wanted: _Wanted, values: Sequence[int | None]) -> bool:

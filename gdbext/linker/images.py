@@ -23,7 +23,7 @@ from gdbext.elf.reader import PAGE, Memory, read_word
 from gdbext.linker.layout import Layout, locate
 from gdbext.linker.linkmaps import LinkMap
 from gdbext.linker.private import Private, read_private
-from gdbext.linker.process import AT_BASE, Process
+from gdbext.linker.process import AT_BASE, AT_PHDR, AT_PHNUM, Process
 from gdbext.linker.rendezvous import L_REAL, place_file_image, read_main_image
 
 _FURTHEST_HEADER = 64  # pages from the first dynamic table down to the ELF header
@@ -58,12 +58,13 @@ def read_images(
             images[link_map.address] = main
         else:
             images[link_map.address] = _image_at(memory, link_map.l_addr, link_map.l_ld)
-    layout = locate(memory, _known(images, own))
+    headers = process.auxv.get(AT_PHDR, 0), process.auxv.get(AT_PHNUM, 0)
+    layout = locate(memory, _voters(images, own), headers)
     missing = [m for m in real.values() if isinstance(images[m.address], Problem)]
     for link_map in missing:
         images[link_map.address] = _find_image(process, link_map, layout)
     if missing:
-        layout = locate(memory, _known(images, own))
+        layout = locate(memory, _voters(images, own), headers)
     return {m.address: images[real[m.address].address] for m, _ in maps}, layout
 
 
@@ -91,9 +92,13 @@ def _real_maps(
     return real, frozenset(own)
 
 
-def _known(images: dict[int, Image | Problem], own: frozenset[int]) -> list[tuple[int, Image]]:
-    """(link_map, image) of what can vote on the layout."""
-    return [(at, image) for at, image in images.items() if isinstance(image, Image) and at in own]
+def _voters(
+    images: dict[int, Image | Problem], own: frozenset[int]
+) -> Sequence[tuple[int, Image | None]]:
+    """(link_map, image) of what can vote on the layout; where no image is known, all without."""
+    found = [(at, image) for at, image in images.items() if at in own]
+    known = [(at, image) for at, image in found if isinstance(image, Image)]
+    return known or [(at, None) for at, _ in found]
 
 
 def _image_at(memory: Memory, header: int, l_ld: int) -> Image | Problem:
@@ -118,10 +123,15 @@ def _find_image(process: Process, link_map: LinkMap, layout: Layout | None) -> I
     header = _search_header(memory, link_map)
     if header is not None:
         return header
-    name = decode_path(link_map.l_name or b"")
+    if link_map.l_name is None:
+        return Problem("neither its program headers nor its name can be read")
+    name = decode_path(link_map.l_name)
     file = process.open_file(name) if name else process.main_file()
     if file is None:
         return Problem("its program headers are in no memory that can be read, and it has no file")
+    dynamic = file.image.dynamic_address
+    if dynamic is not None and link_map.l_addr + dynamic != link_map.l_ld:
+        return Problem(f"the file {file.path!r} is not the one that was loaded")
     try:
         return place_file_image(process, file, link_map.l_addr)
     except Problem as error:

@@ -21,6 +21,7 @@ _BLOB = 1400  # more than any known sizeof(struct link_map)
 _LEAST = 1000
 _MOST_VOTERS = 24
 MOST_SCOPES = 4096
+_LD = 16  # l_ld (link.h)
 REAL, LIBNAME = 40, 56  # l_real and l_libname, the same in every glibc
 # offsets from P, the place of l_phdr
 PHNUM, SEARCHLIST, SYMBOLIC, LOADER, OPENCOUNT, FLAGS = 16, 24, 40, 56, 112, 116
@@ -50,26 +51,34 @@ class Layout:
 
 @dataclass(frozen=True)
 class Voter:
-    """A link_map with the image that it stands for; `words` are its first _BLOB bytes."""
+    """A link_map with the image that it stands for, None where a core holds no program headers;
+    `words` are its first _BLOB bytes, `headers` where its program headers can be, and how many."""
 
     address: int
-    image: Image
+    image: Image | None
     words: tuple[int, ...]
+    headers: tuple[tuple[int, ...], int]
 
     def word(self, offset: int) -> int:
         return self.words[offset // 8] if offset // 8 < len(self.words) else 0
 
 
-def locate(memory: Memory, objects: Sequence[tuple[int, Image]]) -> Layout | None:
+def locate(
+    memory: Memory, objects: Sequence[tuple[int, Image | None]], headers: tuple[int, int] = (0, 0)
+) -> Layout | None:
     """Find the layout from (link_map address, image) pairs, main first; None if it is not glibc's.
 
+    `headers` are AT_PHDR and AT_PHNUM, which tell of main's where it has no image.
     Objects whose l_real is not themselves (ld.so in other namespaces) must not be among them.
     """
-    voters = [
-        Voter(address, image, words)
-        for address, image in objects[:_MOST_VOTERS]
-        if (words := _blob(memory, address))
-    ]
+    voters = []
+    for number, (address, image) in enumerate(objects[:_MOST_VOTERS]):
+        if image is not None:
+            told = _phdr_addresses(image), len(image.segments)
+        else:
+            told = (headers[:1], headers[1]) if headers[0] and not number else ((), 0)
+        if words := _blob(memory, address):
+            voters.append(Voter(address, image, words, told))
     if not voters or any(v.word(REAL) != v.address for v in voters):
         return None
     phdr = _vote(voters, range(600, 900, 8), _is_phdr)
@@ -129,9 +138,10 @@ def _vote(
 
 
 def _is_phdr(voter: Voter, at: int) -> bool | None:
-    image = voter.image
-    count = len(image.segments)
-    return voter.word(at) in _phdr_addresses(image) and voter.word(at + PHNUM) & 0xFFFF == count
+    places, count = voter.headers
+    if not places:
+        return None
+    return voter.word(at) in places and voter.word(at + PHNUM) & 0xFFFF == count
 
 
 def _phdr_addresses(image: Image) -> tuple[int, ...]:
@@ -157,12 +167,14 @@ def _is_scope(memory: Memory, voter: Voter, at: int, phdr: int, lists: set[int])
 
 def _is_map_start(voter: Voter, at: int) -> bool | None:
     start, end = voter.word(at), voter.word(at + 8)
+    if voter.image is None:  # an object's dynamic section is in its memory
+        return start % PAGE == 0 and start <= voter.word(_LD) < end
     return start // PAGE * PAGE == voter.image.start and start < end <= voter.image.end
 
 
 def _is_tls(voter: Voter, at: int) -> bool | None:
-    segment = voter.image.segment(PT_TLS)
-    if segment is None or not segment.memsz:
+    segment = voter.image.segment(PT_TLS) if voter.image else None
+    if voter.image is None or segment is None or not segment.memsz:
         return None
     image = voter.image.bias + segment.vaddr
     # l_tls_firstbyte_offset behind these holds another number once a dlopened object got static
@@ -172,7 +184,7 @@ def _is_tls(voter: Voter, at: int) -> bool | None:
 
 
 def _is_relro(voter: Voter, at: int) -> bool | None:
-    segment = voter.image.segment(PT_GNU_RELRO)
+    segment = voter.image.segment(PT_GNU_RELRO) if voter.image else None
     if segment is None:
         return None
     return (voter.word(at), voter.word(at + 8)) == (segment.vaddr, segment.memsz)

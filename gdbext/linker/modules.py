@@ -12,6 +12,7 @@ from gdbext.elf.core import decode_path
 from gdbext.elf.image import Image, Segment, read_image
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory
+from gdbext.linker.extents import read_extent
 from gdbext.linker.images import linker_image, main_image, read_images
 from gdbext.linker.layout import Layout
 from gdbext.linker.linkmaps import LinkMap, Namespace, read_namespaces
@@ -22,6 +23,7 @@ from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_SYSINFO_EHDR, Process, R
 from gdbext.linker.regions import region_finder
 from gdbext.linker.rendezvous import NOT_STARTED, find_r_debug
 
+_LARGEST_VDSO = 1 << 14  # bytes in front of its dynamic section; Linux's have some hundred
 MAIN, NEEDED, PRELOADED, DLOPENED, LINKER, VDSO = (
     "main", "needed", "preloaded", "dlopened", "linker", "vdso",
 )  # fmt: skip
@@ -29,7 +31,9 @@ MAIN, NEEDED, PRELOADED, DLOPENED, LINKER, VDSO = (
 
 @dataclass(frozen=True)
 class Module:
-    """One link_map entry. `path` is resolved, `name` is l_name; both may hold any character."""
+    """One link_map entry. `path` is resolved, `name` is l_name; both may hold any character.
+
+    `extent` is where it lies as far as ld.so's own fields tell, for one without an image."""
 
     map: LinkMap
     namespace: int
@@ -40,6 +44,7 @@ class Module:
     private: Private | None
     problem: str | None
     memory: Memory
+    extent: tuple[Segment, ...] = ()
 
     @cached_property
     def _strings(self) -> tuple[str | None, tuple[str, ...] | None]:
@@ -64,6 +69,21 @@ class Module:
     def bias(self) -> int:
         """The load bias; ld.so's proxy in another namespace has no l_addr of its own."""
         return self.image.bias if self.image else self.map.l_addr
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """Its first address and the one behind its last, whole pages; None where nothing tells."""
+        if self.image is not None:
+            return self.image.start, self.image.end
+        if not self.extent:
+            return None
+        first, last = self.extent[0], self.extent[-1]
+        return self.bias + first.vaddr, self.bias + last.vaddr + last.memsz
+
+    @property
+    def loads(self) -> tuple[Segment, ...]:
+        """What is mapped of it; empty where nothing tells."""
+        return self.image.loads if self.image else self.extent
 
 
 @dataclass(frozen=True)
@@ -118,10 +138,10 @@ class Linker:
         rows = []
         for module in (*self.modules, *self.unlisted):
             # ld.so in another namespace is the same memory; its own entry stands for it.
-            if module.image is None or (module.kind == LINKER and module.namespace):
+            if module.kind == LINKER and module.namespace:
                 continue
-            bias = module.image.bias
-            for segment in module.image.loads:
+            bias = module.bias
+            for segment in module.loads:
                 start = bias + segment.vaddr
                 rows.append((start, bias + segment.vaddr + segment.memsz, module, segment))
         rows.sort(key=lambda row: row[0])
@@ -187,52 +207,53 @@ def _describe(
         private = read_private(memory, layout, link_map.address) if layout else None
         if private is not None and private.real != link_map.address:
             private = None  # a proxy has nothing of its own
+        extent = read_extent(link_map, private, process.regions()) if image is None else ()
         name = decode_path(link_map.l_name) if link_map.l_name is not None else "?"
-        path = _resolve_path(process, find_region, name, image, first=not modules)
-        kind = _own_kind(process, image, private, first=not modules)
-        modules.append(
-            Module(link_map, namespace, path, name, kind, image, private, problem, memory)
-        )
+        module = Module(link_map, namespace, "", name, "", image, private, problem, memory, extent)
+        kind = _own_kind(process, module, first=not modules)
+        path = _resolve_path(process, find_region, module, kind)
+        modules.append(replace(module, path=path, kind=kind))
     return _settle_kinds(modules)
 
 
 def _resolve_path(
-    process: Process,
-    find_region: Callable[[int], Region | None],
-    name: str,
-    image: Image | None,
-    first: bool,
+    process: Process, find_region: Callable[[int], Region | None], module: Module, kind: str
 ) -> str:
     """An absolute path where one can be had: ld.so's names may be empty or relative."""
+    name = module.name
     if name.startswith("/"):
         return name
-    if image is not None and not first and _is_vdso(process, image):
-        return name or "[vdso]"  # musl gives it no name
-    region = find_region(image.start) if image is not None else None
+    if kind in (VDSO, LINKER) and name in ("", "?"):  # musl names no vDSO, a core may lack names
+        return "[vdso]" if kind == VDSO else "[ld.so]"
+    region = find_region(module.image.start) if module.image is not None else None
     if region is not None and region.path:
         return region.path if region.path.startswith("/") else name
-    if first:
+    if kind == MAIN:
         return process.main_path() or name
     return name
 
 
-def _is_vdso(process: Process, image: Image) -> bool:
-    return process.auxv.get(AT_SYSINFO_EHDR) == image.start
-
-
-def _own_kind(process: Process, image: Image | None, private: Private | None, first: bool) -> str:
+def _own_kind(process: Process, module: Module, first: bool) -> str:
     """How a module came in, as far as it says so itself; otherwise ''."""
     if first:
         return MAIN
-    if image is not None and _is_vdso(process, image):
+    if _is_vdso(process, module):
         return VDSO
-    if image is not None and _is_linker(process, image):
+    if _is_linker(process, module):
         return LINKER
+    private = module.private
     if private is not None and private.type == LT_LOADED:
         # What dlopen itself is asked for has no loader (glibc, elf/dl-load.c, __RTLD_CALLMAP);
         # the open count changes later, and who needs it may have come later too.
         return NEEDED if private.loader else DLOPENED
     return ""
+
+
+def _is_vdso(process: Process, module: Module) -> bool:
+    start = process.auxv.get(AT_SYSINFO_EHDR)
+    if not start or module.image is not None:
+        return module.image is not None and module.image.start == start
+    return 0 <= module.map.l_ld - start < _LARGEST_VDSO
 
 
 def _settle_kinds(modules: Sequence[Module]) -> tuple[Module, ...]:
@@ -258,12 +279,13 @@ def _musl_itself(modules: Sequence[Module]) -> Module | None:
     return next((m for m in modules if m.kind == LINKER), None)
 
 
-def _is_linker(process: Process, image: Image) -> bool:
+def _is_linker(process: Process, module: Module) -> bool:
     """ld.so by AT_BASE; run as a program, it is what AT_ENTRY names."""
     base = process.auxv.get(AT_BASE)
-    if base:
-        return image.start <= base < image.end
-    return image.load_at(process.auxv.get(AT_ENTRY, 0)) is not None
+    if base and module.image is not None:
+        return module.image.start <= base < module.image.end
+    place = (base or process.auxv.get(AT_ENTRY, 0)) - module.bias
+    return any(s.vaddr <= place < s.vaddr + s.memsz for s in module.loads)
 
 
 def _unlisted(process: Process, modules: Sequence[Module]) -> tuple[Module, ...]:

@@ -15,7 +15,7 @@ from gdbext.linker.got import read_slots
 from gdbext.linker.libc import libc_number
 from gdbext.linker.modules import VDSO, Linker, Module
 from gdbext.linker.process import AT_EXECFN, Process, Region
-from gdbext.linker.regions import region_finder
+from gdbext.linker.regions import kind_of_mapping, region_finder
 from gdbext.linker.slots import Slot
 from gdbext.linker.tables import Definition, TableSet
 from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks
@@ -32,8 +32,8 @@ _LARGEST_CONTROL_BLOCK = 1 << 16
 
 class Place(NamedTuple):
     """What lies at `address`. `kind` is module, tls, tcb, stack, below-stack, heap, anonymous,
-    file, null, unloaded, unmapped or unknown; fields that do not apply are None. `listed` says
-    that all modules are known."""
+    file, mapped (one of these two), null, unloaded, unmapped or unknown; fields that do not apply
+    are None. `listed` says that all modules are known."""
 
     address: int
     kind: str
@@ -178,7 +178,7 @@ class Map:
                 return Place(address, "below-stack", thread=thread, region=above)
         if self._is_heap(region):
             return Place(address, "heap", region=region)
-        kind = "file" if region.path and region.path.startswith("/") else "anonymous"
+        kind = kind_of_mapping(region, self.process.regions())
         listed = self.linker is not None and bool(self.linker.namespaces)
         return Place(address, kind, region=region, listed=listed)
 

@@ -72,3 +72,10 @@ def region_finder(regions: Sequence[Region]) -> Callable[[int], Region | None]:
         return regions[place] if place >= 0 and address < regions[place].end else None
 
     return find
+
+
+def kind_of_mapping(region: Region, regions: Sequence[Region]) -> str:
+    """`file` or `anonymous`; `mapped` where none has a name, as in qemu-user's cores."""
+    if region.path and region.path.startswith("/"):
+        return "file"
+    return "anonymous" if any(each.path for each in regions) else "mapped"

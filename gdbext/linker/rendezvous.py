@@ -16,6 +16,7 @@ from gdbext.elf.image import (
     DT_STRTAB,
     ET_DYN,
     PF_W,
+    PF_X,
     PT_PHDR,
     Header,
     Image,
@@ -31,6 +32,7 @@ from gdbext.linker.process import AT_BASE, AT_ENTRY, AT_PHDR, AT_PHNUM, Process,
 
 _SEGMENT_SIZE = 56
 _MOST_SEGMENTS = 512
+_L_PREV = 32  # offset of link_map.l_prev (link.h)
 L_REAL = 40  # offset of link_map.l_real in every glibc (include/link.h)
 _LARGEST_SCAN = 64 << 20
 NOT_STARTED = (
@@ -110,7 +112,9 @@ def find_r_debug(process: Process, main: Image | None) -> int:
             return found
         if main is None or main.dynamic_address is not None:
             raise Problem(NOT_STARTED)
-    found = _scan(process.memory, process.regions() or _own_regions(main))
+    # a static program's own link_map and _r_debug are variables of the program
+    regions = _own_regions(main) if main is not None else process.regions()
+    found = _scan(process.memory, regions, process.auxv.get(AT_BASE, 0))
     if found is not None:
         return found
     raise Problem("this program is static and has loaded no library: it has no link_map chain")
@@ -176,21 +180,20 @@ def _is_readable(memory: Memory, address: int) -> bool:
     return True
 
 
-def _own_regions(main: Image | None) -> tuple[Region, ...]:
-    """The program's own segments, where nobody tells the mappings (qemu-user)."""
-    if main is None:
-        return ()
+def _own_regions(main: Image) -> tuple[Region, ...]:
+    """The program's own segments."""
     return tuple(
         Region(main.bias + s.vaddr, main.bias + s.vaddr + s.memsz, s.flags, s.offset, None, None)
         for s in main.loads
     )
 
 
-def _scan(memory: Memory, regions: Sequence[Region]) -> int | None:
+def _scan(memory: Memory, regions: Sequence[Region], base: int) -> int | None:
     """Search writable memory for the main link_map and the r_debug that points to it.
 
-    For a stripped static program there is nothing else. A glibc link_map of a loaded object
-    has l_real pointing to itself; r_map then leads to the first of them.
+    For a stripped static program there is nothing else, nor in a qemu core without its program.
+    A glibc link_map of a loaded object has l_real pointing to itself; r_map then leads to the
+    first of them, and r_ldbase is `base`, ld.so's address (elf/dl-debug.c).
     """
     writable = [r for r in regions if r.flags is not None and r.flags & PF_W]
     maps: set[int] = set()
@@ -204,14 +207,20 @@ def _scan(memory: Memory, regions: Sequence[Region]) -> int | None:
                 words.setdefault(word, []).append(here)
     for address in sorted(maps):
         for holder in words.get(address, ()):
-            if _plausible(memory, holder - 8) and _breaks_in_code(memory, regions, holder - 8):
+            if _plausible(memory, holder - 8) and _fits(memory, regions, base, holder - 8):
                 return holder - 8
     return None
 
 
-def _breaks_in_code(memory: Memory, regions: Sequence[Region], r_debug: int) -> bool:
-    brk = read_word(memory, r_debug + 16)
-    return any(r.start <= brk < r.end and (r.flags or 0) & 1 for r in regions)
+def _fits(memory: Memory, regions: Sequence[Region], base: int, r_debug: int) -> bool:
+    """Whether r_map starts a chain, r_brk is code and r_ldbase where ld.so was loaded."""
+    try:
+        _, first, brk, _, loaded = read_words(memory, r_debug, 5)
+        previous = read_word(memory, first + _L_PREV)
+    except Unreadable:
+        return False
+    in_code = any(r.start <= brk < r.end and (r.flags or 0) & PF_X for r in regions)
+    return in_code and not previous and loaded in (0, base)
 
 
 def _contents(memory: Memory, regions: list[Region]) -> Iterator[tuple[int, bytes]]:

@@ -13,7 +13,7 @@ from gdbext.elf.reader import Memory, read_words
 from gdbext.elf.variables import read_variable
 from gdbext.linker.dtv import Dtv, read_dtv
 from gdbext.linker.libc import libc_number
-from gdbext.linker.modules import LINKER, Linker, Module
+from gdbext.linker.modules import LINKER, VDSO, Linker, Module
 from gdbext.linker.process import Process
 from gdbext.linker.statictls import (
     StaticTls,
@@ -61,6 +61,11 @@ class Tls:
     @property
     def musl(self) -> bool:
         return self.linker.layout is None
+
+    @property
+    def unread(self) -> int:
+        """How many modules there are of which nothing tells whether they have TLS."""
+        return sum(m.image is None and m.kind != VDSO for m in self.linker.modules)
 
     @cached_property
     def largest(self) -> int:

@@ -105,10 +105,11 @@ def test_core_of_a_library_that_changed(
     assert module["file"] == ("replaced" if change == "replaced" else None)
     assert ("REPLACED" in gdb.cmd("plug-links")) == (change == "replaced")
     if core.arm64:
-        # qemu's cores hold no read-only page: without its file the library is a name and a base.
+        # qemu's cores hold no read-only page: without its file the library is a name and a place.
         (shown_module,) = gdb.json("plug-got libv.so")["modules"]
         assert shown_module["slots"] == []
-        assert shown_module["problem"] == module["start_reason"] != ""
+        assert shown_module["problem"] == module["binding_reason"] != ""
+        assert int(module["end"], 16) - int(module["start"], 16) == look(original).end
         return
     if change == "deleted":
         assert module["file_reason"] == "its file is not on this machine"
@@ -240,5 +241,5 @@ def test_memfd_in_a_core(
     module = next(m for m in judges.modules(links) if m["name"].startswith("/proc/self/fd/"))
     dynamic = look(chosen.path.parent / "libplugin.so").dynamic
     assert int(module["dynamic"], 16) - int(module["base"], 16) == dynamic
-    assert (module["kind"], module["start"], module["file"]) == ("dlopened", None, None)
-    assert module["start_reason"] == gdb.json("plug-got /fd/")["modules"][0]["problem"]
+    assert (module["kind"], module["start"], module["file"]) == ("dlopened", module["base"], None)
+    assert module["binding_reason"] == gdb.json("plug-got /fd/")["modules"][0]["problem"]

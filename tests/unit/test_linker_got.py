@@ -83,6 +83,11 @@ def test_places() -> None:
     thread = space.place(STACK + 8).thread
     assert thread is not None
     assert thread.number == 4
+    # where no mapping has a name, that of a file may be lost
+    other, _ = places()
+    assert isinstance(other.process, FakeProcess)
+    other.process.areas = [r._replace(path=None) for r in other.process.areas]
+    assert {other.place(at).kind for at in (0x910010, 0x920000)} == {"mapped"}
 
 
 def test_slots_and_stubs_by_address() -> None:

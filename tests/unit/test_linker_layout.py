@@ -114,6 +114,18 @@ def test_field_groups_that_nothing_confirms_stay_unknown() -> None:
     assert read_scopes(crafted.spread(made.runs), private) is None
 
 
+@pytest.mark.parametrize("name", RELEASES)
+def test_without_program_headers(name: str) -> None:
+    made = glibc.make(name)  # as in qemu's own cores: AT_PHDR is all that tells
+    main, count = made.objects[0], len(made.pairs()[0][1].segments)
+    maps = [(each.address, None) for each in made.objects]
+    memory = crafted.spread(made.runs)
+    expected = dataclasses.replace(glibc.expected_layout(made.release), tls=None, relro=None)
+    assert locate(memory, maps, (main.base + 64, count)) == expected
+    assert locate(memory, maps, (main.base + 64, count + 1)) is None
+    assert locate(memory, maps) is None
+
+
 def test_main_without_flags_leaves_them_unknown() -> None:
     made = glibc.make("2.36-x86-64")
     made.write(made.objects[0], made.release.phdr + 116, bytes(4))

@@ -9,7 +9,7 @@ import pytest
 from gdbext.elf.arch import AARCH64
 from gdbext.elf.problem import Problem
 from gdbext.linker.loading import NOW, binding, deepbind, nodelete, relro
-from gdbext.linker.modules import DLOPENED, MAIN, NEEDED, read_linker
+from gdbext.linker.modules import DLOPENED, LINKER, MAIN, NEEDED, VDSO, read_linker
 from gdbext.linker.process import Region
 from gdbext.linker.rendezvous import find_r_debug, read_main_image
 from gdbext.linker.selection import select_modules
@@ -47,6 +47,40 @@ def test_a_process(name: str) -> None:
     assert [deepbind(memory, linker, m) for m in linker.modules] == [False] * 5
     known = made.release.nodelete
     assert [nodelete(m) for m in linker.modules] == ([False] * 4 + [True] if known else [None] * 5)
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_a_core_that_holds_no_program_headers(name: str) -> None:
+    made = glibc.make(name)  # as qemu's own cores do: what is private was dumped, code was not
+    process = made.process()
+    whole = read_linker(made.process())
+    bases = {each.base for each in made.objects}
+    made.runs = {at: run for at, run in made.runs.items() if at not in bases}
+    ld_so, brk = made.objects[2].base, 0x7F00DEAD0000
+    stray = 0x555400000000  # a link_map of the middle, and what only looks like its r_debug
+    made.runs[stray] = words(0, 0, 0, 0, 0x5000, stray, 0, 0, 1, stray, brk, 0, ld_so)
+    code, heap = (
+        Region(brk, brk + 4096, 5, 0, None, None),
+        Region(stray, stray + 104, 6, 0, None, None),
+    )
+    regions = sorted([*process.regions(), code, heap])
+    vdso = made.objects[1]
+    auxv = {**process.auxv, 7: ld_so, 33: vdso.base}
+    made.write(vdso, 8, words(0x10))  # its name is in memory that the core lacks
+    bare = FakeProcess(crafted.spread(made.runs), auxv, made.arch, regions)
+    linker = read_linker(bare)
+    assert [m.kind for m in linker.modules] == [MAIN, VDSO, LINKER, DLOPENED, NEEDED]
+    assert [m.path for m in linker.modules] == [
+        "/bin/main", "[vdso]", "/lib/libc.so.6", "/opt/plug.so", "/opt/libdep.so",
+    ]  # fmt: skip
+    for module, one in zip(linker.modules, whole.modules):
+        assert module.image is None
+        assert module.span == one.span
+        assert linker.owner((module.span or (0, 0))[0] + 0x50) is module
+    # a range without its own dynamic section is none
+    made.write(made.objects[3], made.release.map_start, words(0x1000))
+    damaged = FakeProcess(crafted.spread(made.runs), auxv, made.arch, regions)
+    assert read_linker(damaged).modules[3].span is None
 
 
 def test_deepbind_is_seen_in_the_order_of_the_scopes() -> None:
