@@ -11,6 +11,7 @@ from gdbext.commands.links import links_table
 from gdbext.commands.reportfacts import PARTS
 from gdbext.findings.description import how_known
 from gdbext.findings.tls import describe_room
+from gdbext.linker.tls import NO_POINTER
 from gdbext.render.fit import shortened, wrapped
 from gdbext.render.printable import count, printable
 
@@ -40,19 +41,26 @@ def unknown_lines(facts: ReportFacts, width: int) -> Iterator[str]:
 def missing_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     """Which builds to fetch for which paths, and how."""
     words = {"absent": "is not here", "deleted": "was deleted"}
-    for one in facts.missing[:_MOST_ROWS]:
+    told = [one for one in facts.missing if one.build_id is not None]
+    untold = [one for one in facts.missing if one.build_id is None]
+    for one in told[:_MOST_ROWS]:
         here = f" (build-id {one.here})" if one.here else ""
         state = words.get(one.state, f"is another build here{here}; it is not used")
         yield from wrapped("  ", f"{printable(one.path)} {state}", width)
         yield from wrapped("      ", printable(one.remedy), width)
-    rest = facts.missing[_MOST_ROWS:]
-    if rest:
-        yield f"  and {count(len(rest), 'more file')}; -json names all"
+    if told[_MOST_ROWS:]:
+        yield f"  and {count(len(told) - _MOST_ROWS, 'more file')}; -json names all"
+    if untold:
+        yield f"  {count(len(untold), 'file')} of which nothing tells the build-id:"
+        yield from (f"      {printable(one.path)}" for one in untold[:_MOST_ROWS])
+    if untold[_MOST_ROWS:]:
+        yield f"      and {len(untold) - _MOST_ROWS} more; -json names all"
     if facts.missing:
+        fetch = "fetch these (the debuginfod cache is looked through), or " if told else ""
         yield from wrapped(
             "  Next: ",
-            "fetch these (the debuginfod cache is looked through), or copy them into one folder "
-            "under their paths and name it with --sysroot, and report again; in GDB: set sysroot.",
+            f"{fetch}copy them from that machine into one folder under their paths and name it "
+            "with --sysroot, and report again; in GDB: set sysroot.",
             width,
         )
 
@@ -68,6 +76,7 @@ def not_ok_lines(facts: ReportFacts, width: int) -> Iterator[str]:
         return
     folded = _shared_reasons(bad)
     alone = [judged for judged in (_without(judged, folded) for judged in bad) if judged]
+    alone.sort(key=_is_unverified)  # what is certain comes first
     for judged in alone[:_MOST_ROWS]:
         slots = len(judged.found.slots)
         first = judged.only(range(min(slots, _MOST_SLOTS)))
@@ -84,7 +93,26 @@ def not_ok_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     if len(folded) > _MOST_NAMES:
         slots = sum(each for _, each in folded.most_common()[_MOST_NAMES:])
         yield f"  unverified: {slots} slots for {count(len(folded) - _MOST_NAMES, 'more reason')}"
+    yield from _unread_lines(bad, width)
     yield f"{sum(len(judged.found.slots) for judged in bad)} of {count(facts.slots, 'slot')}"
+
+
+def _unread_lines(bad: list[JudgedModule], width: int) -> Iterator[str]:
+    """The modules whose slots cannot be read, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for judged in bad:
+        if judged.found.problem is not None:
+            reasons.setdefault(judged.found.problem, []).append(judged.found.module.file_name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        text = f"{', '.join(names[:_MOST_NAMES])}{more}: {reason}"
+        yield from wrapped("  cannot be read: ", printable(text), width)
+
+
+def _is_unverified(judged: JudgedModule) -> bool:
+    """Whether nothing of a module is known to be wrong."""
+    header = judged.header.verdict if judged.header is not None else "ok"
+    return {header, *judged.judgements.verdicts} <= {"ok", "unverified"}
 
 
 def _shared_reasons(bad: list[JudgedModule]) -> Counter[str]:
@@ -106,7 +134,7 @@ def _without(judged: JudgedModule, folded: Counter[str]) -> JudgedModule | None:
         if verdict != "unverified" or reason not in folded
     ]
     header = judged.header is not None and judged.header.verdict not in ("ok", None)
-    return judged.only(rows) if rows or header or judged.found.problem else None
+    return judged.only(rows) if rows or header else None
 
 
 def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
@@ -189,8 +217,16 @@ def tls_lines(facts: ReportFacts, width: int) -> Iterator[str]:
         return
     own = [row.tls for row in part.facts.rows if row.tls is not None]
     blocks = sum(part.facts.block(tls).start is not None for tls in own)
-    where = f"; thread {part.facts.selected.number} has blocks of {blocks}" if own else ""
-    yield f"  {count(len(own), 'module')} with TLS{where if part.facts.selected else ''}"
+    unread, thread = part.facts.tls.unread, part.facts.selected
+    where = f", unknown of {count(unread, 'module')} without a file" if unread else ""
+    if own and thread:
+        told = (
+            f"has blocks of {blocks}"
+            if thread.thread_pointer
+            else f"has unknown blocks: {NO_POINTER}"
+        )
+        where += f"; thread {thread.number} {told}"
+    yield from wrapped("  ", f"{count(len(own), 'module')} with TLS{where}", width)
     yield from wrapped("  static TLS: ", describe_room(part.facts.tls, part.facts.room), width)
 
 

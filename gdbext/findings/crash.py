@@ -134,16 +134,16 @@ def _called_through_slot(scene: Scene) -> Iterator[Cause]:
     what = slot_name(slot, scene.demangle)
     caller = call.caller.file_name
     judged = scene.judge(slot.address)
+    judgement = judged.judgement if judged is not None else None
     evidence = [
         f"called from {module_offset(call.caller, call.return_address)}",
         f"the slot at {slot.address:#x} in {module.file_name} holds {_hex(slot.value)}",
     ]
-    if judged is not None and judged.judgement.reason:
-        evidence.append(f"verdict on the slot: {judged.judgement.reason}")
+    if judgement is not None and judgement.reason:
+        evidence.append(f"verdict on the slot: {judgement.reason}")
     if scene.site.kind == "null" and not slot.value:
-        why = ""
-        if judged is not None and judged.judgement.expected is None and judged.judgement.reason:
-            why = f": {judged.judgement.reason}"
+        nobody = judgement and judgement.verdict != "unverified" and judgement.expected is None
+        why = f": {judgement.reason}" if judgement and nobody and judgement.reason else ""
         yield Cause(
             NULL_SLOT, f"{caller} called {what}, whose GOT slot is null{why}", tuple(evidence)
         )
