@@ -19,6 +19,7 @@ from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.elf.problem import Problem
 from gdbext.findings.nearslots import NearSlot, find_near_slots
+from gdbext.inferior.framerecords import OUTERMOST
 from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.linker.alone import read_linker_or_images
 from gdbext.linker.modules import VDSO
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _MOST_FRAMES = 256
 _NEAR_FRAMES = 4
-_OUTERMOST = ("main", "_start", "clone", "clone3", "start_thread")
 PARTS: dict[str, tuple[str, type[Command], tuple[str, ...]]] = {
     "links": ("Modules", PlugLinks, ()),
     "got": ("Slots that are not ok", PlugGot, ("-all",)),
@@ -180,6 +180,12 @@ def _versions(inferior: Inferior, linker: Linker | None) -> Versions:
 
 def _notes(inferior: Inferior, crash: Crash) -> Iterator[str]:
     """What the reader must know of the core itself, and of what it lacks."""
+    told = [frame.level for frame, _ in crash.frames if frame.by_record]
+    if told:
+        yield (
+            f"frames #{told[0]} to #{told[-1]} are by the frame records on the stack "
+            f"({inferior.arch.frame_register}), since GDB could not unwind them"
+        )
     core = inferior.core
     if core is None:
         return
@@ -190,7 +196,7 @@ def _notes(inferior: Inferior, crash: Crash) -> Iterator[str]:
         yield "the core does not hold the stack of this thread, so its callers are not known"
     outermost, place = crash.frames[-1] if crash.frames else (None, None)
     if outermost is not None and place is not None and place.module is not None:
-        whole = outermost.function in _OUTERMOST or place.module.kind == VDSO
+        whole = outermost.function in OUTERMOST or place.module.kind == VDSO
         if not whole and inferior.tables.file_of(place.module) is None:
             yield (
                 f"behind frame #{outermost.level} the stack cannot be followed: the unwind "

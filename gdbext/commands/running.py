@@ -31,7 +31,7 @@ def read_turns(inferior: Inferior, linker: Linker) -> Turns:
     tables = inferior.tables
     order = read_init_order(inferior, linker, tables)
     reader = Reader(inferior.memory, linker, tables)
-    stacks, left_out = read_stacks(inferior.gdb)
+    stacks, left_out = read_stacks(inferior, linker)
 
     def symbol_start(module: Module, address: int) -> int | None:
         found = tables.name(module, address)

@@ -16,7 +16,9 @@ from gdbext.findings.threads import (
     find_deadlocks,
     find_wait,
 )
-from gdbext.inferior.crowd import RawFrame, RawThread, read_crowd
+from gdbext.inferior.crowd import RawThread, read_crowd
+from gdbext.inferior.framerecords import read_all_frames
+from gdbext.inferior.frames import Frame as RawFrame
 from gdbext.inferior.frames import careful, demangle
 from gdbext.linker.alone import read_linker_or_images
 from gdbext.linker.loaderlocks import NO_LOCKS, Mutex, read_loader_locks, read_mutex_owner
@@ -92,7 +94,7 @@ def read_thread_facts(inferior: Inferior, last_signal: Sequence[str]) -> ThreadF
         inferior.memory,
         interface.registers,
         lambda word: linker is not None and linker.owner(word) is not None,
-        inferior.unwinding,
+        lambda most: read_all_frames(inferior, most, linker),
     )
     stacks = [[_frame(look, i, f) for i, f in enumerate(s.frames)] for s in crowd.stacks]
     locks = read_loader_locks(inferior.memory, linker, inferior.tables) if linker else []

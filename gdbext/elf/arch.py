@@ -37,13 +37,13 @@ class Arch:
     `taken(code, pc)` is what the instructions take the address of, load from and call.
     `resolver(code)` says whether code may be ld.so's _dl_runtime_resolve, `tls_descriptor(code)`
     which kind of TLS descriptor's function it may be, `returns_null(code)` whether it may
-    return a null pointer.
+    return a null pointer, `follows_call(code)` whether its 8 bytes may end with a call.
     `code_step`: instructions start at multiples of it (bytes).
     `siginfo`: where siginfo is above SP in a signal trampoline's frame (struct rt_sigframe of
     the kernel's arch/*/kernel/signal.c).
     `trap(context)`: the signal's number, its code and the address that the kernel makes of the
     CPU's exception, by the struct ucontext there, None where that does not tell.
-    `thread_pointers` are the names that targets give the thread pointer's register.
+    `thread_pointers`: names of that register. `frame_register` leads to frame records.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Arch:
     sp: str
     thread_pointers: tuple[str, ...]
     link_register: str | None
+    frame_register: str | None
     code_step: int
     siginfo: int
     trap: Callable[[bytes], tuple[int, int, int] | None]
@@ -67,6 +68,7 @@ class Arch:
     resolver: Callable[[bytes], bool]
     tls_descriptor: Callable[[bytes], str | None]
     returns_null: Callable[[bytes], bool]
+    follows_call: Callable[[bytes], bool]
 
     def code_address(self, value: int) -> int:
         """`value` without what is not address in it: a pointer authentication code, a tag.
@@ -242,6 +244,7 @@ X86_64 = Arch(
     sp="rsp",
     thread_pointers=("fs_base",),
     link_register=None,
+    frame_register=None,
     code_step=1,
     siginfo=304,  # behind struct ucontext, which SP points to
     trap=_x86_trap,
@@ -253,6 +256,7 @@ X86_64 = Arch(
     resolver=patterns.x86_64_resolver,
     tls_descriptor=patterns.x86_64_descriptor,
     returns_null=patterns.x86_64_returns_null,
+    follows_call=patterns.x86_64_follows_call,
 )  # fmt: skip
 
 AARCH64 = Arch(
@@ -278,6 +282,7 @@ AARCH64 = Arch(
     sp="sp",
     thread_pointers=("TPIDR_EL0", "tpidr"),
     link_register="x30",
+    frame_register="x29",
     code_step=4,
     siginfo=0,
     trap=lambda _: None,
@@ -289,6 +294,7 @@ AARCH64 = Arch(
     resolver=patterns.aarch64_resolver,
     tls_descriptor=patterns.aarch64_descriptor,
     returns_null=patterns.aarch64_returns_null,
+    follows_call=patterns.aarch64_follows_call,
 )
 
 ARCHES = (X86_64, AARCH64)

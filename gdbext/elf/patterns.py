@@ -81,3 +81,16 @@ def aarch64_returns_null(code: bytes) -> bool:
         word in (0xD2800000, 0x52800000) and _RET in words[at + 1 : at + 4]
         for at, word in enumerate(words)
     )
+
+
+def x86_64_follows_call(code: bytes) -> bool:
+    """Whether code may end with `call`: E8 rel32, or FF /2 in its lengths (Intel SDM, CALL)."""
+    lengths = (2, 3, 4, 6, 7)
+    indirect = any(code[-n] == 0xFF and code[1 - n] & 0x38 == 0x10 for n in lengths)
+    return code[-5] == 0xE8 or indirect
+
+
+def aarch64_follows_call(code: bytes) -> bool:
+    """Whether code ends with BL, BLR or one of BLRAA, BLRAAZ, BLRAB, BLRABZ (Arm ARM, C6.2)."""
+    word = _instructions(code)[-1]
+    return word >> 26 == 0x25 or word & 0xFFFFFC1F == 0xD63F0000 or word & 0xFEFFF800 == 0xD63F0800

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,7 +15,7 @@ import gdb
 
 from gdbext.elf.core import decode_auxv, decode_path, open_core
 from gdbext.elf.file import ElfFile, FileData, FileView, map_file, open_elf, read_elf
-from gdbext.elf.image import PF_X, Image
+from gdbext.elf.image import Image
 from gdbext.elf.mapped import dumped_build_id, mapped_programs
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem, Unreadable
@@ -23,6 +23,7 @@ from gdbext.elf.reader import BlockCache, Memory, read_string
 from gdbext.elf.storage import kept_paths
 from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
+from gdbext.inferior.callsites import make_unwinding
 from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
 from gdbext.inferior.memory import GdbMemory
 from gdbext.inferior.symbolfiles import SymbolLoader
@@ -36,7 +37,7 @@ from gdbext.linker.modules import Linker, Module
 from gdbext.linker.once import once
 from gdbext.linker.places import Map
 from gdbext.linker.process import AT_EXECFN, AT_PHDR, Region
-from gdbext.linker.regions import core_regions, parse_maps, region_finder
+from gdbext.linker.regions import core_regions, parse_maps
 from gdbext.linker.tables import TableSet
 from gdbext.linker.threads import Thread
 
@@ -236,29 +237,7 @@ class Inferior:
     @cached_property
     def unwinding(self) -> Unwinding:
         """What makes GDB's frames right."""
-        return Unwinding(
-            lambda addresses: self.symbols is not None and self.symbols.load(addresses),
-            self._has_stack,
-            self._may_be_code,
-            self._in_program,
-            self.arch.sp,
-            self.arch.link_register,
-        )
-
-    def _has_stack(self, pointer: int) -> bool:
-        return self.core is None or self.core.read(pointer, 8) is not None
-
-    def _may_be_code(self, address: int) -> bool:
-        region = self._find_region(self.arch.code_address(address))
-        return region is None or region.flags is None or bool(region.flags & PF_X)
-
-    def _in_program(self, address: int) -> bool:
-        region = self._find_region(address)
-        return region is not None and region.path is not None and region.path == self.main_path()
-
-    @cached_property
-    def _find_region(self) -> Callable[[int], Region | None]:
-        return region_finder(self._regions)
+        return make_unwinding(self)
 
     @once
     def map(self, linker: Linker | None) -> Map:

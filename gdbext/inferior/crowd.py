@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -12,9 +12,9 @@ import gdb
 from gdbext.elf.arch import Arch
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE, Memory
-from gdbext.inferior.frames import selected_frame
+from gdbext.inferior.frames import Frame, selected_frame
 from gdbext.inferior.text import tolerant
-from gdbext.inferior.unwinding import Unwinding, frame_register, older
+from gdbext.inferior.unwinding import frame_register
 
 MOST_THREADS = 10_000
 _MOST_STACKS = 1_000
@@ -37,20 +37,10 @@ class RawThread(NamedTuple):
     stack: int | None
 
 
-class RawFrame(NamedTuple):
-    """`pc` is the frame's, `lookup` an address inside the call; the rest is GDB's word for it."""
-
-    pc: int
-    lookup: int
-    function: str | None
-    file: str | None
-    line: int | None
-
-
 class RawStack(NamedTuple):
     """Frames, innermost first; `whole` is False where there are more than were read."""
 
-    frames: tuple[RawFrame, ...]
+    frames: tuple[Frame, ...]
     whole: bool
 
 
@@ -68,10 +58,10 @@ def read_crowd(
     memory: Memory,
     registers: tuple[str, ...],
     is_code: Callable[[int], bool],
-    unwinding: Unwinding | None = None,
+    read_frames: Callable[[int], Sequence[Frame]],
 ) -> Crowd:
     """Every thread; the selected thread and frame stay selected. `registers` are those
-    whose values are wanted.
+    whose values are wanted; `read_frames` gives at most so many of the selected thread.
 
     Threads that wait at the same place have the same code addresses at the same distances from
     SP: such a stack is unwound once, since that is what takes GDB long.
@@ -96,7 +86,7 @@ def read_crowd(
                 place = known.get(key)
                 if place is None and len(stacks) < _MOST_STACKS:
                     place = known[key] = len(stacks)
-                    stacks.append(_unwind(unwinding))
+                    stacks.append(_unwind(read_frames))
                 left_out += place is None
                 raw = raw._replace(stack=place)
             threads.append(raw)
@@ -164,34 +154,6 @@ def _key(
     return tuple(found)
 
 
-def _unwind(unwinding: Unwinding | None) -> RawStack:
-    while True:
-        stack = _walk(unwinding)
-        if unwinding is None or not unwinding.load(frame.pc for frame in stack.frames):
-            return stack
-
-
-def _walk(unwinding: Unwinding | None) -> RawStack:
-    found: list[RawFrame] = []
-    try:
-        frame: gdb.Frame | None = gdb.newest_frame()
-        exact = True
-        while frame is not None and len(found) < MOST_FRAMES:
-            pc = int(frame.pc())
-            place = frame.find_sal()
-            symtab = place.symtab
-            found.append(
-                RawFrame(
-                    pc,
-                    pc if exact or not pc else pc - 1,
-                    tolerant(frame.name),
-                    tolerant(symtab.fullname) if symtab else None,
-                    place.line if symtab else None,
-                )
-            )
-            # What a signal interrupted is at its very PC, as the innermost frame is.
-            exact = frame.type() == gdb.SIGTRAMP_FRAME
-            frame = older(frame, unwinding)
-    except gdb.error:
-        return RawStack(tuple(found), True)  # damaged from here on: GDB cannot unwind further
-    return RawStack(tuple(found), frame is None)
+def _unwind(read_frames: Callable[[int], Sequence[Frame]]) -> RawStack:
+    found = read_frames(MOST_FRAMES + 1)
+    return RawStack(tuple(found[:MOST_FRAMES]), len(found) <= MOST_FRAMES)

@@ -207,7 +207,8 @@ def readable(name: str | None) -> str | None:
 
 class Frame(NamedTuple):
     """One frame. `lookup` is an address inside the call, since a return address may already be
-    behind the function; `file` and `line` are None without debug info."""
+    behind the function; `file` and `line` are None without debug info. `by_record`: a frame
+    record tells of it, and not GDB."""
 
     level: int
     pc: int
@@ -215,6 +216,7 @@ class Frame(NamedTuple):
     function: str | None
     file: str | None
     line: int | None
+    by_record: bool = False
 
 
 def _frame(frame: gdb.Frame, inner: Frame | None) -> Frame:

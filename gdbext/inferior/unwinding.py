@@ -17,15 +17,20 @@ class Unwinding(NamedTuple):
     """What makes GDB's frames right: `load` gets symbols for code at these addresses and tells
     whether there were any, so that the stack has to be read anew; `has_stack` tells whether the
     memory that a frame's caller is read from is there, given the frame's SP register;
-    `may_be_code` is false for addresses in memory that is mapped and not executable; `in_program`
-    is true for those in the mappings of the program's own file."""
+    `may_be_code` is false for addresses in memory that is mapped and not executable;
+    `may_be_caller`, given a frame's PC, its caller's, whether GDB knows the frame's function and
+    whether the caller was told and not guessed, is false where GDB had to guess and no call is
+    seen that returns there; `in_program` is true for addresses in the mappings of the program's
+    own file; `has_records`, whether frame records lead on where GDB cannot (ARM64)."""
 
     load: Callable[[Iterable[int]], bool]
     has_stack: Callable[[int], bool]
     may_be_code: Callable[[int], bool]
+    may_be_caller: Callable[[int, int, bool, bool], bool]
     in_program: Callable[[int], bool]
     stack_register: str
     link_register: str | None
+    has_records: bool
 
 
 def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
@@ -41,16 +46,31 @@ def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
     pc = int(caller.pc())
     if unwinding is None:
         return caller if pc >= _NOWHERE else None
+    linked = unwinding.link_register is not None and frame.newer() is None
+    called = _is_called(frame, caller, unwinding, linked)
+    if not called and unwinding.has_records:
+        return None
     # below _NOWHERE is the end of a stack that nothing marks
-    if not (pc >= _NOWHERE and unwinding.may_be_code(pc)) and not _ends_well(caller, unwinding):
+    believable = pc >= _NOWHERE and unwinding.may_be_code(pc) and called
+    if not believable and not _ends_well(caller, unwinding):
         return None
     if _is_main(frame, unwinding):
         # GDB itself stops there, unless it was not told which file is the program
         return caller if gdb.parameter("backtrace past-main") else None
-    if unwinding.link_register is not None and frame.newer() is None:
-        return caller  # by the link register
+    if linked:
+        return caller
     pointer = frame_register(frame, unwinding.stack_register)
     return caller if pointer is not None and unwinding.has_stack(pointer) else None
+
+
+def _is_called(frame: gdb.Frame, caller: gdb.Frame, unwinding: Unwinding, linked: bool) -> bool:
+    """Whether the caller's PC may be where the frame returns to."""
+    if frame.type() != gdb.NORMAL_FRAME or caller.type() != gdb.NORMAL_FRAME:
+        return True
+    pc = int(frame.pc())
+    # where a call went to null its return address is still what it was, also on the stack
+    told = linked or (frame.newer() is None and pc < _NOWHERE)
+    return unwinding.may_be_caller(pc, int(caller.pc()), tolerant(frame.name) is not None, told)
 
 
 def _ends_well(frame: gdb.Frame, unwinding: Unwinding) -> bool:

@@ -14,6 +14,7 @@ from gdbext.findings.operands import JUMPS, OPERANDS, is_canonical, needs_alignm
 from gdbext.findings.registers import Register, explain_registers
 from gdbext.findings.signals import SI_KERNEL, WITH_ADDRESS, Sender, explain_code, has_address
 from gdbext.inferior import Inferior
+from gdbext.inferior.framerecords import read_all_frames
 from gdbext.inferior.frames import (
     Frame,
     Signal,
@@ -105,7 +106,7 @@ def _read(
     arch = inferior.arch
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
-    frames = read_frames(most + level, inferior.unwinding)[level:]
+    frames = read_all_frames(inferior, most + level, linker)[level:]
     call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
     fault = _fault(space, signal, info, pc, call is not None) if signal else Fault()
     site = space.place(pc)

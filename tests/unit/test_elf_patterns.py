@@ -1,4 +1,4 @@
-"""What pieces of machine code do: ld.so's resolvers, TLS descriptors, null results."""
+"""What pieces of machine code do: ld.so's resolvers, TLS descriptors, null results, calls."""
 
 from __future__ import annotations
 
@@ -66,3 +66,39 @@ def test_null_results() -> None:
     assert patterns.aarch64_returns_null(words(0x52800000, RET))
     assert not patterns.aarch64_returns_null(words(0xD2800001, RET))
     assert not patterns.aarch64_returns_null(words(0xD2800000, NOP, NOP, NOP, NOP, RET))
+
+
+@pytest.mark.parametrize(
+    ("code", "call"),
+    [
+        ("e801000000", True),
+        ("ffd0", True),  # call *%rax
+        ("41ff14c3", True),  # call *(%r11,%rax,8)
+        ("ff15f01f0000", True),  # call *0x1ff0(%rip)
+        ("ff94c880000000", True),  # call *0x80(%rax,%rcx,8)
+        ("ffe0", False),  # jmp *%rax
+        ("e901000000", False),
+        ("c3", False),
+    ],
+)
+def test_x86_64_calls(code: str, call: bool) -> None:
+    assert patterns.x86_64_follows_call((bytes(8) + bytes.fromhex(code))[-8:]) is call
+
+
+@pytest.mark.parametrize(
+    ("word", "call"),
+    [
+        (0x97FFFFF0, True),  # bl
+        (0x94000010, True),
+        (0xD63F0060, True),  # blr x3
+        (0xD63F091F, True),  # blraaz x8
+        (0xD63F0D1F, True),  # blrabz x8
+        (0xD73F0911, True),  # blraa x8, x17
+        (0x17FFFFF0, False),  # b
+        (0xD61F0220, False),  # br x17
+        (0xD71F0911, False),  # braa x8, x17
+        (RET, False),
+    ],
+)
+def test_aarch64_calls(word: int, call: bool) -> None:
+    assert patterns.aarch64_follows_call(words(NOP, word)) is call
