@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gdbext.linker.initfini import Function
     from gdbext.render.turns import Entry
 
+_MOST_NAMES = 3
+_CLOSED = "if a library that is gone since brought it in, that dlopen set the order of the calls"
 _LABELS = {"init": "DT_INIT", "fini": "DT_FINI", "preinit_array": "preinit ", "init_array": ""}
 
 
@@ -60,6 +62,7 @@ class PlugInit(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> InitFacts:
         from gdbext.commands.running import read_turns
+        from gdbext.linker.initfini import closed_roots
         from gdbext.linker.modules import read_linker
         from gdbext.linker.selection import select_modules
 
@@ -67,6 +70,11 @@ class PlugInit(Command):
         begin, end, order, left_out = read_turns(inferior, linker)
         chosen = select_modules(linker, args.module) if args.module else None
         wanted = None if chosen is None else {id(m) for m in chosen}
+        closed = closed_roots(turn.step for turn in begin)
+        if closed:
+            names = ", ".join(module.file_name for module in closed[:_MOST_NAMES])
+            more = f" and {len(closed) - _MOST_NAMES} more" if len(closed) > _MOST_NAMES else ""
+            left_out = [*left_out, f"nobody has {names}{more} open any more: {_CLOSED}"]
         notes = [*order.notes, *left_out]
         return InitFacts(
             _rows(begin, wanted), _rows(end, wanted), len(linker.namespaces) > 1,

@@ -162,7 +162,7 @@ class Judge:
         for one in self.lookup.candidates(self.lookup.scopes.of(module), wanted):
             if one.skipped in ("", LATER, AGAIN):
                 if self.lookup.found(one.module, one.number).address == value:
-                    return "that came into scope after this was bound"
+                    return "that came in front by a dlopen or dlclose after this was bound"
                 if not _was_dlopened(one.module):
                     return None
         return None

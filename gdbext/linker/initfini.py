@@ -6,7 +6,7 @@ call_init), elf/dl-fini.c (_dl_fini), csu/libc-start.c (call_init).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -182,6 +182,13 @@ def constructors(reader: Reader, order: InitOrder) -> Iterator[Step]:
                 continue
             for each in group:
                 yield _constructors_of(reader, each, OPEN, root)
+
+
+def closed_roots(steps: Iterable[Step]) -> list[Module]:
+    """The roots that nobody has open any more. Such a module may have come with another library
+    that is gone since: then that one's dlopen set the order of the calls."""
+    found = {s.root.map.address: s.root for s in steps if s.root is not None}
+    return [m for m in found.values() if m.private is not None and not m.private.open_count]
 
 
 def _counts(order: InitOrder, module: Module) -> bool:
