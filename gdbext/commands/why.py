@@ -216,11 +216,11 @@ def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
         return WhyFacts(crashed, (), notes)
     found = [each for each in (error_path(inferior, linker),) if each is not None]
     held, reason = held_failures(inferior, linker)
-    found += held
-    tries = 0
-    if not held:
-        traced, tries = _traced(inferior)
-        found += traced
+    traced, tries = _traced(inferior)
+    # dlerror's text names a library that another one needs, and the trace what was opened
+    opened = [one for one in traced if held and held[0].object and held[0].object in one.text]
+    found += [*(opened[:1] or held[:1]), *held[1:]] or traced
+    tries = 0 if held else tries
     host, layers = process_host(inferior, linker)
     if not found:
         refused = refused_plugin(host, layers)

@@ -80,6 +80,8 @@ def explain_recorded(
     now = forecast_open(host, layers, path, None)
     if kind in _OF_DEPENDENCIES:
         now = _of_whom(host, layers, path, gone, now) or now
+        if now.kind == MISSING_FILE and "/" not in path:
+            now = now._replace(evidence=(*now.evidence, _NOT_RECORDED))
     if now.kind in (OK, ABI_MISMATCH):
         evidence = (
             f"now {path} would load: what was wrong is not so any more, or it was opened in "
@@ -94,6 +96,10 @@ def explain_recorded(
     return _diagnosis(recorded, now, words)
 
 
+_NOT_RECORDED = (
+    "whether dlopen was asked for it, or for a library that needs it, is not recorded: plug-trace "
+    "on tells that of what fails from then on"
+)
 # What ld.so says of a file that another one needs, without a word on that one.
 _OF_DEPENDENCIES = (MISSING_FILE, NOT_ELF, TRUNCATED, WRONG_CLASS, WRONG_MACHINE, NO_PERMISSION)
 # What the same text of ld.so may stand for: it says "cannot open shared object file" of a file for

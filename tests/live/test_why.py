@@ -138,6 +138,14 @@ def test_whoever_needed_it_is_named_whatever_free_left_of_the_name(
         found = gdb.json("plug-why")
         assert (found["class"], found["path"]) == ("missing_dependency", "libgone.so")
         assert any("libneedy" in text and "probable" in text for text in found["evidence"]), found
+    # with a trace it is known what was opened, while ld.so's text names what that needs
+    gdb = live("loader/host", "wait", f"now:{paths[0]}", until="ready")
+    gdb.cmd("plug-trace on")
+    gdb.until(marker("loader", "failed"))
+    found = gdb.json("plug-why")
+    assert (found["class"], found["path"]) == ("missing_dependency", str(paths[0]))
+    assert found["others"] == []
+    assert not any("not recorded" in text for text in found["evidence"])
 
 
 def attached(
