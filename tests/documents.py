@@ -85,7 +85,7 @@ def report(
         "schema": "gdbext/report/1", "gdbext": "1.0", "target": "core", "program": MAIN,
         "cause": cause, "causes": [cause, {**cause, "rule": "other"}], "signal": "SIGSEGV",
         "signal_meaning": "address not mapped", "ended_by": None, "fault_address": "0x0",
-        "fault_address_reason": None, "crash_frame": frames[1], "frames": frames,
+        "fault_address_reason": None, "crash_frame": frames[1], "frames": frames, "fault_level": 0,
         "next_step": f"Load {name} first.",
         "slots_near_call": [
             {"module": plugin, "how": "call", "code": "0x7f0000001001", "verdict": "ok",

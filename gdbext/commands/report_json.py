@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 def report_document(facts: ReportFacts) -> dict[str, Any]:
     """Everything, complete, without the schema key."""
     crash = facts.crash
-    outer = [frame.pc for frame, _ in crash.frames[1:]]
+    rows, fault = [*crash.handler, *crash.frames], len(crash.handler)
+    outer = [frame.pc for frame, _ in rows[1:]]
     frames = [
         _frame(frame, place, inlined=frame.pc == caller)
-        for (frame, place), caller in zip(crash.frames, [*outer, None])
+        for (frame, place), caller in zip(rows, [*outer, None])
     ]
     document: dict[str, Any] = {
         "gdbext": __version__,
@@ -43,8 +44,9 @@ def report_document(facts: ReportFacts) -> dict[str, Any]:
         "ended_by": crash.ended_by,
         "fault_address": hex(crash.fault.address) if crash.fault else None,
         "fault_address_reason": shown(crash.fault_reason) if crash.fault_reason else None,
-        "crash_frame": next((f for f in frames if f["module"] or f["unloaded"]), None),
+        "crash_frame": next((f for f in frames[fault:] if f["module"] or f["unloaded"]), None),
         "frames": frames,
+        "fault_level": fault,
         "slots_near_call": [_near_slot(near, facts) for near in facts.near],
         "registers": [register_document(register) for register in crash.registers],
         "notes": [shown(note) for note in facts.notes],

@@ -26,7 +26,7 @@ from gdbext.findings.nextsteps import NEXT_STEPS
 from gdbext.render.fit import bold, fitted, wrapped
 from gdbext.render.printable import printable
 from gdbext.render.tables import table
-from gdbext.stops.report import frame_lines, head_lines, register_lines, source_of
+from gdbext.stops.report import frame_lines, frame_name, head_lines, register_lines, source_of
 
 if TYPE_CHECKING:
     from gdbext.commands.reportfacts import ReportFacts
@@ -82,10 +82,15 @@ def _more(facts: ReportFacts) -> Iterator[tuple[str, str]]:
 
 def _frames(facts: ReportFacts, width: int) -> Iterator[str]:
     """The frames, and which build each of their modules is."""
-    frames = facts.crash.frames
+    frames, handler = facts.crash.frames, facts.crash.handler
+    if handler:
+        names = " < ".join(frame_name(frame, place) for frame, place in handler)
+        head = f"  #0 to #{len(handler) - 1}  " if len(handler) > 1 else "  #0  "
+        text = printable(f"the handler of {facts.crash.signal}: {names}")
+        yield from wrapped(head, text, min(width, _WIDE))
     yield from frame_lines(frames, _MOST_FRAMES, width)
     builds: dict[str, str] = {}
-    for _, place in frames[:_MOST_FRAMES]:
+    for _, place in (*handler, *frames[:_MOST_FRAMES]):
         module, ghost = place.module, place.ghost
         if module is not None and module.image is not None:
             found = read_build_id(module.memory, module.image)

@@ -91,7 +91,8 @@ def signature(report: Mapping[str, Any]) -> Signature:
     cause = report["cause"]
     what = cause["rule"] if cause else report["signal"] or "no signal"
     program = report["program"]
-    sites = [_site(frame, report["links"] is None) for frame in report["frames"]]
+    frames = report["frames"][report["fault_level"] :]  # those of a handler are all alike
+    sites = [_site(frame, report["links"] is None) for frame in frames]
     loop = _recursion(sites) if what == OVERFLOW else []
     chosen = loop or _once(_that_count(sites, program and _file_name(program)))[:DEPTH]
     words = [_VERSION, what, *(site.identity for site in chosen)]

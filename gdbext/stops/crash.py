@@ -41,6 +41,7 @@ class Crash(NamedTuple):
 
     `ended_by`: the stop itself, where it is a handler's way to give up: all else is then about
     the fault that called the handler, and `frames` begin with the frame that it interrupted.
+    `handler`: the frames newer than that.
     """
 
     signal: str | None
@@ -53,6 +54,7 @@ class Crash(NamedTuple):
     call: BadCall | None
     registers: list[Register]
     frames: list[tuple[Frame, Place]]
+    handler: list[tuple[Frame, Place]]
     problem: str | None
     causes: CrashFacts
 
@@ -106,13 +108,14 @@ def _read(
     arch = inferior.arch
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
-    frames = read_all_frames(inferior, most + level, linker)[level:]
+    frames = read_all_frames(inferior, most + level, linker)
     call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
     fault = _fault(space, signal, info, pc, call is not None) if signal else Fault()
     site = space.place(pc)
     fault_place = space.place(fault.address) if fault.address is not None else None
     call = call or (_jump(space, site) if signal else None)
-    places = [(f, frame_place(space, f)) for f in frames]
+    placed = [(f, frame_place(space, f)) for f in frames]
+    handler, places = placed[:level], placed[level:]
     stack_pointer = register(arch.sp) or 0
     return Crash(
         signal=signal,
@@ -125,6 +128,7 @@ def _read(
         call=call,
         registers=explain_registers([(n, register(n)) for n in arch.registers], space),
         frames=places,
+        handler=handler,
         problem=problem,
         causes=read_causes(
             inferior, space, signal, fault.sent, stack_pointer, fault_place, site, call, places

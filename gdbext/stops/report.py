@@ -126,11 +126,17 @@ def frame_line(frame: Frame, place: Place) -> str:
     if place.ghost is not None:
         return printable(f"  #{frame.level:<3} {frame.pc:#018x} {describe(place, demangle)}")
     where = module_offset(place.module, frame.pc) if place.module else describe(place, demangle)
+    line = f" {frame.file.rpartition('/')[2]}:{frame.line}" if frame.file else ""
+    name = frame_name(frame, place)
+    return printable(f"  #{frame.level:<3} {frame.pc:#018x} {where} {name}{line}")
+
+
+def frame_name(frame: Frame, place: Place) -> str:
+    """The function's name; `??` where nobody has one."""
     own = demangle(place.definition.symbol) if place.definition is not None else None
     # Without debug info GDB takes the nearest symbol before, which may be another function's.
     name = (frame.function or own) if frame.file else (own or frame.function)
-    line = f" {frame.file.rpartition('/')[2]}:{frame.line}" if frame.file else ""
-    return printable(f"  #{frame.level:<3} {frame.pc:#018x} {where} {name or '??'}{line}")
+    return name or "??"
 
 
 def register_lines(registers: list[Register], width: int) -> Iterator[str]:

@@ -30,4 +30,11 @@ def report(frames: Sequence[Row], signal: str | None = "SIGSEGV", rule: str | No
     cause = {"rule": rule, "text": f"text of {rule}", "evidence": []} if rule else None
     base = 0x7F0000000000 + 4096 * (id(frames) % 9999)
     rows = [{**row, "level": n, "pc": hex(base + n)} for n, row in enumerate(frames)]
-    return {"cause": cause, "signal": signal, "program": "/opt/host", "links": {}, "frames": rows}
+    return {
+        "cause": cause,
+        "signal": signal,
+        "program": "/opt/host",
+        "links": {},
+        "frames": rows,
+        "fault_level": 0,
+    }

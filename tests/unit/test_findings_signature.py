@@ -236,3 +236,9 @@ def test_many_crashes_have_as_many_signatures() -> None:
         for stack in stacks
     }
     assert len(found) == len(stacks)
+
+
+def test_the_frames_of_a_handler_that_gave_up_do_not_matter() -> None:
+    handler = [frame(LIBC, 0x8EEC), frame("/opt/libreporter.so", 0x10)]
+    behind = {**report([*handler, PLUGIN, *STACK]), "fault_level": len(handler)}
+    assert same(behind, PLAIN)

@@ -33,7 +33,7 @@ SCRIPT = (
 _SHOWN = {
     "schema", "gdbext", "target", "program", "cause", "causes", "next_step", "signal",
     "signal_meaning", "ended_by", "fault_address", "fault_address_reason", "crash_frame", "frames",
-    "registers", "links", "got", "conflicts", "threads", "tls", "slots_near_call", "missing",
+    "fault_level", "registers", "links", "got", "conflicts", "threads", "tls", "slots_near_call", "missing",
     "unloaded", "notes", "warnings", "events",
 }  # fmt: skip
 _TITLES = {"versions": "Made by and of"}
