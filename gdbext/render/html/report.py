@@ -33,8 +33,8 @@ SCRIPT = (
 _SHOWN = {
     "schema", "gdbext", "target", "program", "cause", "causes", "next_step", "signal",
     "signal_meaning", "ended_by", "fault_address", "fault_address_reason", "crash_frame", "frames",
-    "fault_level", "registers", "links", "got", "conflicts", "threads", "tls", "slots_near_call", "missing",
-    "unloaded", "notes", "warnings", "events",
+    "fault_level", "registers", "links", "got", "conflicts", "threads", "tls", "slots_near_call",
+    "missing", "unloaded", "notes", "warnings", "events",
 }  # fmt: skip
 _TITLES = {"versions": "Made by and of"}
 
