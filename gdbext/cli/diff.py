@@ -33,9 +33,9 @@ def declare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def diff(options: argparse.Namespace) -> int:
     """Compare; raises Problem for what is no snapshot."""
-    from gdbext.findings.differences import compare
-    from gdbext.findings.differences_document import to_document
-    from gdbext.findings.snapshot_file import read_snapshot
+    from gdbext.findings.snapshots.differences import compare
+    from gdbext.findings.snapshots.differences_document import to_document
+    from gdbext.findings.snapshots.snapshot_file import read_snapshot
 
     before, after = read_snapshot(options.before), read_snapshot(options.after)
     document = to_document(before, after, compare(before, after))
@@ -48,7 +48,7 @@ def diff(options: argparse.Namespace) -> int:
 
 def _print(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        from gdbext.findings.differences_document import SCHEMA
+        from gdbext.findings.snapshots.differences_document import SCHEMA
 
         print(json.dumps({"schema": SCHEMA, **document}))
         return

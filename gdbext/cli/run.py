@@ -117,7 +117,7 @@ def _check_start(child: Child, why: str | None) -> None:
 def _is_crash(status: int) -> bool:
     import signal
 
-    from gdbext.findings.signals import CRASHES
+    from gdbext.findings.crash.signals import CRASHES
 
     return os.WIFSIGNALED(status) and signal.Signals(os.WTERMSIG(status)).name in CRASHES
 

@@ -15,15 +15,15 @@ from gdbext.commands.base import Part
 from gdbext.commands.output import output_file
 from gdbext.commands.snapshot import take_snapshot
 from gdbext.elf.problem import Problem
-from gdbext.findings.snapshot import Snapshot, snapshot_json
-from gdbext.findings.snapshot_file import ENTRY
-from gdbext.linker.environment import initial_arguments, initial_environment
+from gdbext.findings.snapshots.snapshot import Snapshot, snapshot_json
+from gdbext.findings.snapshots.snapshot_file import ENTRY
+from gdbext.linker.process.environment import initial_arguments, initial_environment
 from gdbext.render.archive import write_archive
 from gdbext.render.printable import shown
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior
-    from gdbext.linker.links import Link
+    from gdbext.linker.needs.links import Link
 
 SCHEMA = "gdbext/bundle/1"
 _CHUNK = 1 << 20

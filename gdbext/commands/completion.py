@@ -24,7 +24,7 @@ def module_names() -> list[str]:
     """The names of the loaded modules, as completion offers them: the last part of the path."""
     from gdbext.elf.problem import Problem
     from gdbext.inferior import Inferior
-    from gdbext.linker.modules import read_linker
+    from gdbext.linker.loaded.modules import read_linker
     from gdbext.render.printable import shown
 
     try:
@@ -38,8 +38,8 @@ def symbol_names(start: str) -> list[str]:
     """Some names of the modules' symbols that begin with `start`, as completion offers them."""
     from gdbext.elf.problem import Problem
     from gdbext.inferior import Inferior
-    from gdbext.linker.modules import read_linker
-    from gdbext.linker.references import names_with
+    from gdbext.linker.loaded.modules import read_linker
+    from gdbext.linker.lookup.references import names_with
     from gdbext.render.printable import shown
 
     found: set[str] = set()
@@ -65,9 +65,9 @@ def slot_names(where: str | None) -> list[str]:
     """The symbols of the GOT slots of the program, or of the modules that `where` names."""
     from gdbext.elf.problem import Problem
     from gdbext.inferior import Inferior
-    from gdbext.linker.got import read_slots
-    from gdbext.linker.modules import read_linker
-    from gdbext.linker.selection import select_modules
+    from gdbext.linker.loaded.modules import read_linker
+    from gdbext.linker.loaded.selection import select_modules
+    from gdbext.linker.slots.got import read_slots
     from gdbext.render.printable import shown
 
     try:

@@ -10,8 +10,8 @@ from gdbext.commands.base import Argument, Command, terminal_width
 if TYPE_CHECKING:
     import argparse
 
-    from gdbext.findings.conflicts import Conflict, Conflicts
-    from gdbext.findings.families import Family
+    from gdbext.findings.conflicts.conflicts import Conflict, Conflicts
+    from gdbext.findings.conflicts.families import Family
     from gdbext.inferior import Inferior
 
 KINDS = {
@@ -50,10 +50,10 @@ class PlugConflicts(Command):
     arguments = (Argument("-benign", "Show the benign ones as well."),)
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> ConflictFacts:  # noqa: ARG002
-        from gdbext.findings.conflicts import find_conflicts
-        from gdbext.findings.families import find_families
-        from gdbext.linker.lookup import make_lookup
-        from gdbext.linker.modules import read_linker
+        from gdbext.findings.conflicts.conflicts import find_conflicts
+        from gdbext.findings.conflicts.families import find_families
+        from gdbext.linker.loaded.modules import read_linker
+        from gdbext.linker.lookup.lookup import make_lookup
 
         linker = read_linker(inferior)
         lookup = make_lookup(inferior, linker, inferior.tables)

@@ -42,9 +42,9 @@ class PlugDiff(Command):
         from os.path import expanduser
 
         from gdbext.elf.problem import Problem
-        from gdbext.findings.differences import compare
-        from gdbext.findings.differences_document import to_document
-        from gdbext.findings.snapshot_file import read_snapshot
+        from gdbext.findings.snapshots.differences import compare
+        from gdbext.findings.snapshots.differences_document import to_document
+        from gdbext.findings.snapshots.snapshot_file import read_snapshot
 
         before = read_snapshot(expanduser(args.a))
         if args.b is not None:

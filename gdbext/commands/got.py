@@ -11,11 +11,11 @@ from gdbext.commands.slots import hexadecimal, short_type, symbol_text, target_t
 if TYPE_CHECKING:
     import argparse
 
-    from gdbext.findings.gotheaders import HeaderJudgement
-    from gdbext.findings.judgements import Judgements
+    from gdbext.findings.slots.gotheaders import HeaderJudgement
+    from gdbext.findings.slots.judgements import Judgements
     from gdbext.inferior import Inferior
-    from gdbext.linker.modules import Module
-    from gdbext.linker.slots import ModuleSlots, Slot
+    from gdbext.linker.loaded.modules import Module
+    from gdbext.linker.slots.slots import ModuleSlots, Slot
 
 _WIDE = 120
 _MANY = 2000  # slots; so many are searched, not read
@@ -60,12 +60,12 @@ class PlugGot(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> list[JudgedModule]:
         from gdbext.elf.problem import Problem
-        from gdbext.findings.gotheaders import judge_headers
-        from gdbext.findings.verdicts import VERDICTS, make_judge
-        from gdbext.linker.got import read_slots
-        from gdbext.linker.modules import read_linker
-        from gdbext.linker.references import referring
-        from gdbext.linker.selection import select_modules
+        from gdbext.findings.slots.gotheaders import judge_headers
+        from gdbext.findings.slots.verdicts import VERDICTS, make_judge
+        from gdbext.linker.loaded.modules import read_linker
+        from gdbext.linker.loaded.selection import select_modules
+        from gdbext.linker.lookup.references import referring
+        from gdbext.linker.slots.got import read_slots
 
         if args.verdict not in (None, *VERDICTS):
             raise Problem(f"{args.verdict!r} is no verdict; see: help plug-got")
@@ -249,7 +249,7 @@ def counts(words: Sequence[str | None], found: Sequence[str | None]) -> str:
 
 
 def _summed(verdicts: Sequence[str]) -> str:
-    from gdbext.findings.verdicts import VERDICTS
+    from gdbext.findings.slots.verdicts import VERDICTS
 
     return "all ok" if verdicts.count("ok") == len(verdicts) else counts(VERDICTS, verdicts)
 

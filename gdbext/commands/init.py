@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gdbext.findings.turns import Turn
     from gdbext.inferior import Inferior
-    from gdbext.linker.initfini import Function
+    from gdbext.linker.init.initfini import Function
     from gdbext.render.turns import Entry
 
 _MOST_NAMES = 3
@@ -62,9 +62,9 @@ class PlugInit(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> InitFacts:
         from gdbext.commands.running import read_turns
-        from gdbext.linker.initfini import closed_roots
-        from gdbext.linker.modules import read_linker
-        from gdbext.linker.selection import select_modules
+        from gdbext.linker.init.initfini import closed_roots
+        from gdbext.linker.loaded.modules import read_linker
+        from gdbext.linker.loaded.selection import select_modules
 
         linker = read_linker(inferior)
         begin, end, order, left_out = read_turns(inferior, linker)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import argparse
 
     from gdbext.inferior import Inferior
-    from gdbext.linker.links import Link
-    from gdbext.linker.modules import Linker
+    from gdbext.linker.loaded.modules import Linker
+    from gdbext.linker.needs.links import Link
 
 _NO_STRINGS = "unknown: its string table is in no memory that can be read"
 _WIDE = 132
@@ -44,9 +44,9 @@ class PlugLinks(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> LinksFacts:
         from gdbext.inferior.files import open_searches
-        from gdbext.linker.links import describe_links
-        from gdbext.linker.modules import read_linker
-        from gdbext.linker.selection import select_modules
+        from gdbext.linker.loaded.modules import read_linker
+        from gdbext.linker.loaded.selection import select_modules
+        from gdbext.linker.needs.links import describe_links
 
         linker = read_linker(inferior)
         modules = select_modules(linker, args.module) if args.module else linker.modules
@@ -57,7 +57,7 @@ class PlugLinks(Command):
         return LinksFacts(linker, links)
 
     def document(self, facts: LinksFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
-        from gdbext.linker.linkmaps import STATES
+        from gdbext.linker.loaded.linkmaps import STATES
 
         return {
             "namespaces": [

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from gdbext import settings
 
 if TYPE_CHECKING:
-    from gdbext.findings.dlopen_errors import Diagnosis, Recorded
+    from gdbext.findings.opening.dlopen_errors import Diagnosis, Recorded
     from gdbext.inferior import Inferior
-    from gdbext.linker.modules import Linker
+    from gdbext.linker.loaded.modules import Linker
 
 _NT_PRSTATUS = 1
 _PROLOGUE = 48  # bytes of a function in which its arguments are still where the caller put them
@@ -18,8 +18,8 @@ _PROLOGUE = 48  # bytes of a function in which its arguments are still where the
 
 def held_failures(inferior: Inferior, linker: Linker) -> tuple[list[Recorded], str | None]:
     """What each thread holds: those that nobody has read yet first, then the selected thread's."""
-    from gdbext.findings.dlopen_errors import Recorded, musl_object
-    from gdbext.linker.dlresults import read_dl_results
+    from gdbext.findings.opening.dlopen_errors import Recorded, musl_object
+    from gdbext.linker.opening.dlresults import read_dl_results
 
     selected = inferior.selected_thread()
     number = selected.number if selected else 0
@@ -43,9 +43,9 @@ def held_failures(inferior: Inferior, linker: Linker) -> tuple[list[Recorded], s
 
 def error_path(inferior: Inferior, linker: Linker) -> Recorded | None:
     """The failure that is just being raised, where the program is stopped in ld.so's function."""
-    from gdbext.findings.dlopen_errors import UNKNOWN, Recorded, classify
+    from gdbext.findings.opening.dlopen_errors import UNKNOWN, Recorded, classify
     from gdbext.inferior.frames import innermost_register
-    from gdbext.linker.dlresults import ARGUMENTS, signalled
+    from gdbext.linker.opening.dlresults import ARGUMENTS, signalled
 
     arch = inferior.arch
     pc = innermost_register(arch.pc)
@@ -70,8 +70,8 @@ def constructor_crash(inferior: Inferior, linker: Linker) -> Diagnosis | None:
     """The constructor in which a signal stopped the selected thread."""
     from gdbext.commands.running import read_turns
     from gdbext.elf.problem import Problem
-    from gdbext.findings.failures import crashed_constructor
-    from gdbext.findings.signals import REPORTED
+    from gdbext.findings.crash.signals import REPORTED
+    from gdbext.findings.opening.failures import crashed_constructor
     from gdbext.inferior.frames import demangle, function_at
 
     signal = _signal(inferior)
@@ -111,10 +111,10 @@ def lost_page(inferior: Inferior, linker: Linker) -> Diagnosis | None:
     """SIGBUS in ld.so: it touched a page of a file that ends before."""
     from gdbext.elf.problem import Problem
     from gdbext.elf.soundness import TRUNCATED, check_segments, segments_of
-    from gdbext.findings.dlopen_errors import Cause, Diagnosis
+    from gdbext.findings.opening.dlopen_errors import Cause, Diagnosis
     from gdbext.inferior.frames import innermost_register, signal_info
     from gdbext.inferior.loading import process_host
-    from gdbext.linker.modules import LINKER
+    from gdbext.linker.loaded.modules import LINKER
 
     pc = innermost_register(inferior.arch.pc)
     owner = linker.owner(inferior.arch.code_address(pc)) if pc else None

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from gdbext.findings.drift import Drift
     from gdbext.findings.needs import Needs
-    from gdbext.findings.openers import Opener
+    from gdbext.findings.tracing.openers import Opener
     from gdbext.inferior import Inferior
-    from gdbext.linker.dependencies import Cycle, Way
-    from gdbext.linker.modules import Linker, Module
-    from gdbext.linker.search import Found
-    from gdbext.linker.versions import Required
+    from gdbext.linker.loaded.modules import Linker, Module
+    from gdbext.linker.needs.dependencies import Cycle, Way
+    from gdbext.linker.needs.search import Found
+    from gdbext.linker.needs.versions import Required
 
 _FRAMES = 64
 _NO_STRINGS = "its string table is in no memory that can be read"
@@ -42,8 +42,8 @@ class PlugNeeded(Command):
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Needs:
         from gdbext.findings.needs import gather_needs
         from gdbext.inferior.files import describe_file, file_at, file_states, open_searches
-        from gdbext.linker.modules import read_linker
-        from gdbext.linker.selection import select_modules
+        from gdbext.linker.loaded.modules import read_linker
+        from gdbext.linker.loaded.selection import select_modules
 
         linker = read_linker(inferior)
         return gather_needs(
@@ -80,7 +80,7 @@ class PlugNeeded(Command):
 def _openers(
     inferior: Inferior, linker: Linker, found: Mapping[int, Found]
 ) -> Mapping[int, Opener]:
-    from gdbext.findings.openers import Frame, find_openers
+    from gdbext.findings.tracing.openers import Frame, find_openers
     from gdbext.inferior.frames import innermost_register, read_frames
 
     code = inferior.arch.code_address

@@ -10,9 +10,9 @@ from gdbext.commands.base import terminal_width
 
 if TYPE_CHECKING:
     from gdbext.findings.needs import Needs
-    from gdbext.linker.dependencies import Cycle, Root, Way
-    from gdbext.linker.modules import Module
-    from gdbext.linker.versions import Required
+    from gdbext.linker.loaded.modules import Module
+    from gdbext.linker.needs.dependencies import Cycle, Root, Way
+    from gdbext.linker.needs.versions import Required
     from gdbext.render.tree import Child, Row
 
 _DEEPEST = 16  # levels that are indented

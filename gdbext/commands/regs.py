@@ -13,7 +13,7 @@ from gdbext.commands.base import Command
 if TYPE_CHECKING:
     import argparse
 
-    from gdbext.findings.registers import Register
+    from gdbext.findings.crash.registers import Register
     from gdbext.inferior import Inferior
 
 
@@ -36,9 +36,9 @@ class PlugRegs(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Registers:  # noqa: ARG002
         from gdbext.elf.problem import Problem
-        from gdbext.findings.registers import explain_registers
+        from gdbext.findings.crash.registers import explain_registers
         from gdbext.inferior.frames import careful, frame_level, register, selected_frame
-        from gdbext.linker.alone import read_linker_or_images
+        from gdbext.linker.loaded.alone import read_linker_or_images
 
         frame, thread = selected_frame(), gdb.selected_thread()
         if frame is None or thread is None:
@@ -57,7 +57,7 @@ class PlugRegs(Command):
         return {"thread": facts.thread, "frame": facts.frame, "registers": rows}
 
     def text(self, facts: Registers, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
-        from gdbext.findings.description import register_line
+        from gdbext.findings.crash.description import register_line
         from gdbext.inferior.frames import demangle
         from gdbext.render.printable import printable
 
@@ -67,7 +67,7 @@ class PlugRegs(Command):
 
 def register_document(register: Register) -> dict[str, Any]:
     """A register as JSON has it: its value and what that points to."""
-    from gdbext.findings.description import describe, place_document
+    from gdbext.findings.crash.description import describe, place_document
     from gdbext.inferior.frames import demangle
 
     document: dict[str, Any] = {

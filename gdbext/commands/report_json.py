@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from gdbext import __version__
 from gdbext.commands.regs import register_document
 from gdbext.elf.notes import read_build_id
-from gdbext.findings.crash import causes_document
-from gdbext.findings.description import slot_document, unloaded_document
-from gdbext.findings.nextsteps import NEXT_STEPS
+from gdbext.findings.crash.crash import causes_document
+from gdbext.findings.crash.description import slot_document, unloaded_document
+from gdbext.findings.crash.nextsteps import NEXT_STEPS
 from gdbext.inferior.frames import readable
 from gdbext.render.printable import shown
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from gdbext.commands.base import Part
     from gdbext.commands.reportfacts import ReportFacts
     from gdbext.commands.reportfiles import Missing
-    from gdbext.findings.nearslots import NearSlot
+    from gdbext.findings.crash.nearslots import NearSlot
     from gdbext.inferior.frames import Frame
     from gdbext.linker.places import Place
-    from gdbext.linker.unloaded import Unloaded
+    from gdbext.linker.unloaded.unloaded import Unloaded
 
 
 def report_document(facts: ReportFacts) -> dict[str, Any]:

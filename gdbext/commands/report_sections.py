@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from gdbext.commands.conflicts import KINDS, families_text, name_of
 from gdbext.commands.links import links_table
 from gdbext.commands.reportfacts import PARTS
-from gdbext.findings.description import how_known
+from gdbext.findings.crash.description import how_known
 from gdbext.findings.tls import describe_room
-from gdbext.linker.tls import NO_POINTER
+from gdbext.linker.tls.tls import NO_POINTER
 from gdbext.render.fit import shortened, wrapped
 from gdbext.render.printable import count, printable
 
 if TYPE_CHECKING:
     from gdbext.commands.got import JudgedModule
     from gdbext.commands.reportfacts import ReportFacts
-    from gdbext.findings.conflicts import Conflict
-    from gdbext.linker.links import Link
+    from gdbext.findings.conflicts.conflicts import Conflict
+    from gdbext.linker.needs.links import Link
 
 _MOST_MODULES = 30  # so many are all shown
 _MOST_ROWS = 12

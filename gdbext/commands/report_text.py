@@ -21,8 +21,8 @@ from gdbext.commands.report_sections import (
 from gdbext.commands.slots import hexadecimal, target_text
 from gdbext.commands.threads import deadlock_titles
 from gdbext.elf.notes import read_build_id
-from gdbext.findings.description import module_offset, slot_name
-from gdbext.findings.nextsteps import NEXT_STEPS
+from gdbext.findings.crash.description import module_offset, slot_name
+from gdbext.findings.crash.nextsteps import NEXT_STEPS
 from gdbext.render.fit import bold, fitted, wrapped
 from gdbext.render.printable import printable
 from gdbext.render.tables import table

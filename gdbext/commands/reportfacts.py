@@ -18,19 +18,19 @@ from gdbext.commands.reportfiles import Missing, find_missing
 from gdbext.commands.threads import PlugThreads
 from gdbext.commands.tls import PlugTls
 from gdbext.elf.problem import Problem
-from gdbext.findings.nearslots import NearSlot, find_near_slots
+from gdbext.findings.crash.nearslots import NearSlot, find_near_slots
 from gdbext.inferior.framerecords import OUTERMOST
 from gdbext.inferior.symbolfiles import SymbolLoader
-from gdbext.linker.alone import read_linker_or_images
-from gdbext.linker.modules import VDSO
-from gdbext.linker.rules import glibc_release
-from gdbext.linker.unloaded import Unloaded
+from gdbext.linker.loaded.alone import read_linker_or_images
+from gdbext.linker.loaded.modules import VDSO
+from gdbext.linker.lookup.rules import glibc_release
+from gdbext.linker.unloaded.unloaded import Unloaded
 from gdbext.stops.crash import Crash, read_crash
 
 if TYPE_CHECKING:
     from gdbext.commands.bundlefacts import BundleFacts
     from gdbext.inferior import Inferior
-    from gdbext.linker.modules import Linker
+    from gdbext.linker.loaded.modules import Linker
     from gdbext.linker.places import Map
 
 _MOST_FRAMES = 256

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gdbext.elf.mapped import dumped_build_id, mapped_programs
 from gdbext.elf.notes import read_build_id
-from gdbext.linker.disk import DELETED, MEMORY, REPLACED
-from gdbext.linker.modules import VDSO
+from gdbext.linker.loaded.disk import DELETED, MEMORY, REPLACED
+from gdbext.linker.loaded.modules import VDSO
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior
-    from gdbext.linker.links import Link
+    from gdbext.linker.needs.links import Link
 
 ABSENT = "absent"
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from gdbext.findings.turns import Turn
     from gdbext.inferior import Inferior
-    from gdbext.linker.initorder import InitOrder
-    from gdbext.linker.modules import Linker, Module
+    from gdbext.linker.init.initorder import InitOrder
+    from gdbext.linker.loaded.modules import Linker, Module
 
 
 class Turns(NamedTuple):
@@ -25,8 +25,8 @@ def read_turns(inferior: Inferior, linker: Linker) -> Turns:
     """The turns of this process."""
     from gdbext.findings.turns import Look, take_turns
     from gdbext.inferior.stacks import read_stacks
-    from gdbext.linker.initfini import Reader, constructors, destructors
-    from gdbext.linker.initorder import read_init_order
+    from gdbext.linker.init.initfini import Reader, constructors, destructors
+    from gdbext.linker.init.initorder import read_init_order
 
     tables = inferior.tables
     order = read_init_order(inferior, linker, tables)

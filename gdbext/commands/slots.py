@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gdbext.linker.slots import Slot, Slots
+    from gdbext.linker.slots.slots import Slot, Slots
 
 
 @lru_cache(maxsize=64)
@@ -61,7 +61,7 @@ def target_text(slot: Slot, brief: bool = False) -> str:
 
 @lru_cache(maxsize=16)
 def _is_tls(kind: str) -> bool:
-    from gdbext.linker.tlsslots import TLS_KINDS
+    from gdbext.linker.tls.tlsslots import TLS_KINDS
 
     return kind in TLS_KINDS
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import argparse
 
     from gdbext.commands.links import LinksFacts
-    from gdbext.findings.snapshot import Snapshot
-    from gdbext.findings.snapshot_facts import Tables
+    from gdbext.findings.snapshots.snapshot import Snapshot
+    from gdbext.findings.snapshots.snapshot_facts import Tables
     from gdbext.inferior import Inferior
-    from gdbext.linker.modules import Module
+    from gdbext.linker.loaded.modules import Module
 
 _SOURCES: dict[str, tuple[type[Command], tuple[str, ...]]] = {
     "links": (PlugLinks, ()),
@@ -62,12 +62,12 @@ class PlugSnapshot(Command):
         return gzip.compress(data, mtime=0) if path.endswith(".gz") else data
 
     def json(self, facts: Snapshot, args: argparse.Namespace) -> str:  # noqa: ARG002
-        from gdbext.findings.snapshot import snapshot_json
+        from gdbext.findings.snapshots.snapshot import snapshot_json
 
         return snapshot_json(facts)
 
     def document(self, facts: Snapshot, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
-        from gdbext.findings.snapshot import to_document
+        from gdbext.findings.snapshots.snapshot import to_document
 
         return to_document(facts)
 
@@ -92,7 +92,7 @@ def take_snapshot(inferior: Inferior, parts: Mapping[str, Part]) -> Snapshot:
     """
     from gdbext import __version__
     from gdbext.elf.problem import Problem
-    from gdbext.findings.snapshot_facts import Origin, Others, make_snapshot
+    from gdbext.findings.snapshots.snapshot_facts import Origin, Others, make_snapshot
     from gdbext.render.printable import shown
 
     documents = {key: parts[key].document() for key in _SOURCES}
@@ -122,8 +122,8 @@ def _in_order(links: LinksFacts) -> Iterator[Module]:
 def _tables(inferior: Inferior, module: Module) -> Tables:
     from gdbext.elf.problem import Problem
     from gdbext.elf.symbols import read_dynamic_strings
-    from gdbext.findings.snapshot_facts import Tables
-    from gdbext.linker.symbolfacts import read_dynamic_facts, read_symbols
+    from gdbext.findings.snapshots.snapshot_facts import Tables
+    from gdbext.linker.slots.symbolfacts import read_dynamic_facts, read_symbols
     from gdbext.render.printable import shown
 
     tables = inferior.tables.of(module)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from gdbext.findings.symbol import Bound, Explanation
     from gdbext.inferior import Inferior
-    from gdbext.linker.answers import Candidate, Found
-    from gdbext.linker.modules import Linker, Module
+    from gdbext.linker.loaded.modules import Linker, Module
+    from gdbext.linker.lookup.answers import Candidate, Found
 
 _SYMBOL = re.compile(r"(?P<name>[^@]+?)(?:@@?(?P<version>[^@]+))?")
 _MOST_SCOPES = 4
@@ -42,9 +42,9 @@ class PlugSymbol(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Explanation:
         from gdbext.elf.problem import Problem
+        from gdbext.findings.slots.verdicts import make_judge
         from gdbext.findings.symbol import explain
-        from gdbext.findings.verdicts import make_judge
-        from gdbext.linker.modules import read_linker
+        from gdbext.linker.loaded.modules import read_linker
 
         linker = read_linker(inferior)
         if args.handle and vars(args)["from"]:
@@ -119,7 +119,7 @@ def _unquoted(name: str) -> str:
 
 def _module(linker: Linker, wanted: str | None) -> Module:
     from gdbext.elf.problem import Problem
-    from gdbext.linker.selection import select_modules
+    from gdbext.linker.loaded.selection import select_modules
 
     if wanted is None:
         return linker.modules[0]
@@ -135,7 +135,7 @@ def _mangled(inferior: Inferior, linker: Linker, name: str) -> str:
     from gdbext.elf.problem import Problem
     from gdbext.findings.cxxnames import is_plain, named, pattern_of
     from gdbext.inferior.frames import demangle
-    from gdbext.linker.references import names_with
+    from gdbext.linker.lookup.references import names_with
 
     pattern = None if is_plain(name) else pattern_of(name)
     if pattern is None:

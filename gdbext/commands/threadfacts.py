@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gdbext.elf.problem import Unreadable
-from gdbext.findings.description import module_offset, unloaded_name
+from gdbext.findings.crash.description import module_offset, unloaded_name
 from gdbext.findings.threads import (
     Deadlock,
     Frame,
@@ -20,12 +20,12 @@ from gdbext.inferior.crowd import RawThread, read_crowd
 from gdbext.inferior.framerecords import read_all_frames
 from gdbext.inferior.frames import Frame as RawFrame
 from gdbext.inferior.frames import careful, demangle
-from gdbext.linker.alone import read_linker_or_images
-from gdbext.linker.loaderlocks import NO_LOCKS, Mutex, read_loader_locks, read_mutex_owner
-from gdbext.linker.modules import Linker
+from gdbext.linker.loaded.alone import read_linker_or_images
+from gdbext.linker.loaded.modules import Linker
 from gdbext.linker.places import Map
-from gdbext.linker.startroutines import LEAST_SIZES, StartRoutines, read_descriptors
-from gdbext.linker.syscalls import INTERFACES, Syscall, decode_syscall
+from gdbext.linker.threads.loaderlocks import NO_LOCKS, Mutex, read_loader_locks, read_mutex_owner
+from gdbext.linker.threads.startroutines import LEAST_SIZES, StartRoutines, read_descriptors
+from gdbext.linker.threads.syscalls import INTERFACES, Syscall, decode_syscall
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import argparse
 
     from gdbext.inferior import Inferior
-    from gdbext.linker.dtv import Dtv
-    from gdbext.linker.modules import Module
-    from gdbext.linker.threads import Thread
-    from gdbext.linker.tls import Block, Room, Tls
-    from gdbext.linker.tlsmodules import TlsModule
-    from gdbext.linker.tlsneeds import Asks
+    from gdbext.linker.loaded.modules import Module
+    from gdbext.linker.threads.threads import Thread
+    from gdbext.linker.tls.dtv import Dtv
+    from gdbext.linker.tls.tls import Block, Room, Tls
+    from gdbext.linker.tls.tlsmodules import TlsModule
+    from gdbext.linker.tls.tlsneeds import Asks
 
 _WIDE = 120
 _NO_SEGMENT = "it has no TLS of its own"
@@ -42,7 +42,7 @@ class TlsFacts(NamedTuple):
 
     def block(self, module: TlsModule) -> Block:
         """Where its block is in the selected thread."""
-        from gdbext.linker.tls import Block
+        from gdbext.linker.tls.tls import Block
 
         if self.selected is None:
             return Block(None, "there is no selected thread")
@@ -70,9 +70,9 @@ class PlugTls(Command):
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> TlsFacts:
-        from gdbext.linker.modules import read_linker
-        from gdbext.linker.selection import select_modules
-        from gdbext.linker.tls import read_room, read_tls
+        from gdbext.linker.loaded.modules import read_linker
+        from gdbext.linker.loaded.selection import select_modules
+        from gdbext.linker.tls.tls import read_room, read_tls
 
         linker = read_linker(inferior)
         tls = read_tls(inferior, inferior.arch, linker, inferior.tables)
@@ -106,7 +106,7 @@ class PlugTls(Command):
 
     def text(self, facts: TlsFacts, args: argparse.Namespace) -> Iterator[str]:
         from gdbext.findings.tls import describe_room
-        from gdbext.linker.tls import NO_POINTER
+        from gdbext.linker.tls.tls import NO_POINTER
         from gdbext.render.fit import wrapped
 
         if args.module:

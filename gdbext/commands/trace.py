@@ -14,7 +14,7 @@ from gdbext.commands.output import write
 if TYPE_CHECKING:
     import argparse
 
-    from gdbext.findings.lifetimes import Count, Summary
+    from gdbext.findings.tracing.lifetimes import Count, Summary
     from gdbext.inferior import Inferior
     from gdbext.stops.trace import State
 
@@ -93,7 +93,7 @@ class PlugTrace(Command):
             state.log.clear()
 
     def _shown(self, args: argparse.Namespace) -> Facts:
-        from gdbext.findings.lifetimes import summarize
+        from gdbext.findings.tracing.lifetimes import summarize
         from gdbext.stops import trace
 
         state = trace.state()

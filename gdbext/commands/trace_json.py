@@ -8,7 +8,7 @@ from gdbext.render.printable import shown
 from gdbext.stops.recorder.log import event_document, spot_document
 
 if TYPE_CHECKING:
-    from gdbext.findings.lifetimes import Summary
+    from gdbext.findings.tracing.lifetimes import Summary
     from gdbext.stops.trace import State
 
 

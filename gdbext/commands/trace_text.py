@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gdbext.findings.events import (
+from gdbext.findings.tracing.events import (
     CONSTRUCTOR,
     DESTRUCTOR,
     DLSYM,
@@ -25,7 +25,7 @@ from gdbext.render.printable import count, printable
 from gdbext.render.tables import table
 
 if TYPE_CHECKING:
-    from gdbext.findings.lifetimes import Summary
+    from gdbext.findings.tracing.lifetimes import Summary
     from gdbext.stops.trace import State
 
 _MOST_LIBRARIES = 40

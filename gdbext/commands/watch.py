@@ -12,11 +12,11 @@ from gdbext.commands.completion import slot_names
 if TYPE_CHECKING:
     import argparse
 
-    from gdbext.findings.writes import JudgedSlot
+    from gdbext.findings.slots.writes import JudgedSlot
     from gdbext.inferior import Inferior
     from gdbext.inferior.watchpoints import SlotWatchpoint
-    from gdbext.linker.modules import Linker, Module
-    from gdbext.linker.slots import Slot
+    from gdbext.linker.loaded.modules import Linker, Module
+    from gdbext.linker.slots.slots import Slot
 
 _SYMBOL = re.compile(r"[\w.$]+(@{1,2}[\w.]+)?", re.ASCII)
 _SHOWN = 4  # matches that an error lists
@@ -54,7 +54,7 @@ class PlugWatch(Command):
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> list[Row]:
         from gdbext.elf.problem import Problem
         from gdbext.inferior.watchpoints import Watched, set_watchpoint, slot_watchpoints
-        from gdbext.linker.modules import read_linker
+        from gdbext.linker.loaded.modules import read_linker
 
         if inferior.target == "core":
             raise Problem("a core does not run: nothing writes to its slots any more")
@@ -101,8 +101,8 @@ class PlugWatch(Command):
 
 def is_fine(inferior: Inferior, pc: int, address: int) -> bool:
     """Whether the write that ended before `pc` was ld.so's own, of what its lookup gives."""
-    from gdbext.findings.writes import is_linkers_own
-    from gdbext.linker.modules import read_linker
+    from gdbext.findings.slots.writes import is_linkers_own
+    from gdbext.linker.loaded.modules import read_linker
 
     return is_linkers_own(inferior, read_linker(inferior), inferior.tables, pc, address)
 
@@ -113,8 +113,8 @@ def _find(
     """The one slot that is meant; raises Problem where there is none or more than one."""
     from gdbext.commands.where import evaluate
     from gdbext.elf.problem import Problem
-    from gdbext.findings.writes import judge_slot, slots_named
-    from gdbext.linker.selection import select_modules
+    from gdbext.findings.slots.writes import judge_slot, slots_named
+    from gdbext.linker.loaded.selection import select_modules
 
     modules = select_modules(linker, where) if where else list(linker.modules[:1])
     if _SYMBOL.fullmatch(wanted) and not wanted[0].isdigit():
@@ -155,7 +155,7 @@ def _names(modules: Sequence[Module]) -> str:
 
 
 def _row(inferior: Inferior, linker: Linker, watchpoint: SlotWatchpoint) -> Row:
-    from gdbext.findings.writes import judge_slot
+    from gdbext.findings.slots.writes import judge_slot
     from gdbext.inferior.watchpoints import PRESENT
 
     if watchpoint.whereabouts(inferior) != PRESENT:
@@ -184,14 +184,14 @@ def _cells(row: Row) -> list[str]:
 
 
 def _symbol(slot: Slot) -> str:
-    from gdbext.findings.description import slot_name
+    from gdbext.findings.crash.description import slot_name
     from gdbext.inferior.frames import demangle
 
     return slot_name(slot, demangle)
 
 
 def _document(row: Row) -> dict[str, Any]:
-    from gdbext.findings.description import slot_document
+    from gdbext.findings.crash.description import slot_document
     from gdbext.render.printable import shown
 
     watchpoint, judged = row

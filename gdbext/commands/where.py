@@ -55,20 +55,20 @@ class PlugWhere(Command):
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> Place:
         from gdbext.inferior.frames import careful
-        from gdbext.linker.alone import read_linker_or_images
+        from gdbext.linker.loaded.alone import read_linker_or_images
 
         address = evaluate(args.address)
         linker, _ = read_linker_or_images(inferior)
         return careful(inferior.map(linker), settings.last_signal).place(address)
 
     def document(self, facts: Place, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
-        from gdbext.findings.description import describe, place_document
+        from gdbext.findings.crash.description import describe, place_document
         from gdbext.inferior.frames import demangle
 
         return {**place_document(facts), "text": describe(facts, demangle)}
 
     def text(self, facts: Place, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
-        from gdbext.findings.description import describe
+        from gdbext.findings.crash.description import describe
         from gdbext.inferior.frames import demangle
         from gdbext.render.printable import printable
 
@@ -77,7 +77,7 @@ class PlugWhere(Command):
 
 
 def _details(place: Place) -> Iterator[str]:
-    from gdbext.findings.description import access, how_known, slot_name
+    from gdbext.findings.crash.description import access, how_known, slot_name
     from gdbext.inferior.frames import demangle
     from gdbext.render.tables import pairs
 

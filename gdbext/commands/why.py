@@ -11,9 +11,9 @@ from gdbext.commands.base import Argument, Command, terminal_width
 if TYPE_CHECKING:
     import argparse
 
-    from gdbext.findings.dlopen_errors import Diagnosis, Recorded
+    from gdbext.findings.opening.dlopen_errors import Diagnosis, Recorded
     from gdbext.inferior import Inferior
-    from gdbext.linker.modules import Linker, Module
+    from gdbext.linker.loaded.modules import Linker, Module
 
 _NONE = (
     "no failed dlopen is recorded: no thread holds an error of dlopen, dlsym or dlclose (they are "
@@ -67,7 +67,7 @@ class PlugWhy(Command):
 
     def facts(self, inferior: Inferior | Nobody, args: argparse.Namespace) -> WhyFacts:
         from gdbext.elf.problem import Problem
-        from gdbext.linker.modules import read_linker
+        from gdbext.linker.loaded.modules import read_linker
 
         if not args.path and (vars(args)["from"] or args.lazy or args.new):
             raise Problem("-from, -lazy and -new are about a PATH")
@@ -129,7 +129,7 @@ class Nobody:
 
 
 def _title(diagnosis: Diagnosis) -> str:
-    from gdbext.findings.dlopen_errors import OK
+    from gdbext.findings.opening.dlopen_errors import OK
 
     kind = diagnosis.cause.kind
     name = diagnosis.path or "a call of dlopen, dlsym or dlclose"
@@ -161,8 +161,8 @@ def _recorded(recorded: Recorded) -> dict[str, Any]:
 
 def _start(args: argparse.Namespace) -> WhyFacts:
     from gdbext.elf.problem import Problem
-    from gdbext.findings.dlopen_errors import Diagnosis
-    from gdbext.findings.forecast import forecast_start
+    from gdbext.findings.opening.dlopen_errors import Diagnosis
+    from gdbext.findings.opening.forecast import forecast_start
     from gdbext.inferior.loading import program_start
 
     if vars(args)["from"] or args.new:
@@ -175,8 +175,8 @@ def _start(args: argparse.Namespace) -> WhyFacts:
 
 
 def _forecast(inferior: Inferior, linker: Linker, args: argparse.Namespace) -> WhyFacts:
-    from gdbext.findings.dlopen_errors import Diagnosis
-    from gdbext.findings.forecast import forecast_open
+    from gdbext.findings.opening.dlopen_errors import Diagnosis
+    from gdbext.findings.opening.forecast import forecast_open
     from gdbext.inferior.loading import process_host
 
     host, layers = process_host(inferior, linker)
@@ -187,7 +187,7 @@ def _forecast(inferior: Inferior, linker: Linker, args: argparse.Namespace) -> W
 
 
 def _asker(linker: Linker, wanted: str | None) -> Module:
-    from gdbext.linker.selection import select_modules
+    from gdbext.linker.loaded.selection import select_modules
 
     return select_modules(linker, wanted)[0] if wanted else linker.modules[0]
 
@@ -205,10 +205,10 @@ def _notes(inferior: Inferior, linker: Linker) -> tuple[str, ...]:
 def _past(inferior: Inferior, linker: Linker) -> WhyFacts:
     from gdbext.commands.mishaps import constructor_crash, error_path, held_failures, lost_page
     from gdbext.elf.problem import Problem
-    from gdbext.findings.dlopen_errors import MISSING_FILE
-    from gdbext.findings.failures import explain_recorded, refused_plugin
+    from gdbext.findings.opening.dlopen_errors import MISSING_FILE
+    from gdbext.findings.opening.failures import explain_recorded, refused_plugin
     from gdbext.inferior.loading import process_host
-    from gdbext.linker.remains import freed_names
+    from gdbext.linker.unloaded.remains import freed_names
 
     notes = _notes(inferior, linker)
     crashed = constructor_crash(inferior, linker) or lost_page(inferior, linker)
@@ -246,8 +246,8 @@ def _traced(inferior: Inferior) -> tuple[list[Recorded], int]:
 
     So does a program that tries several names: of these a file that is there and would not load
     says more than names that no file has."""
-    from gdbext.findings.events import OPENS
-    from gdbext.findings.failures import of_event
+    from gdbext.findings.opening.failures import of_event
+    from gdbext.findings.tracing.events import OPENS
 
     trace = sys.modules.get("gdbext.stops.trace")
     state = trace.state() if trace is not None else None

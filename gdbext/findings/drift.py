@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gdbext.linker.dependencies import Dependencies
-from gdbext.linker.disk import DELETED, REPLACED, File
-from gdbext.linker.modules import LINKER, MAIN, VDSO, Module
-from gdbext.linker.search import DEFAULT, LIBRARY_PATH, RPATH, RUNPATH, Found
+from gdbext.linker.loaded.disk import DELETED, REPLACED, File
+from gdbext.linker.loaded.modules import LINKER, MAIN, VDSO, Module
+from gdbext.linker.needs.dependencies import Dependencies
+from gdbext.linker.needs.search import DEFAULT, LIBRARY_PATH, RPATH, RUNPATH, Found
 
 SAME_SONAME, VERSIONS, SHADOWED, OTHER_SONAME, FILE = (
     "same soname", "two versions", "shadowed", "other soname", "file",

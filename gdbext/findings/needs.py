@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gdbext.findings.drift import Drift, find_drift
-from gdbext.findings.openers import Opener
-from gdbext.linker.dependencies import Dependencies, read_dependencies
-from gdbext.linker.disk import File
-from gdbext.linker.graph import reachable
-from gdbext.linker.modules import Linker, Module
-from gdbext.linker.search import Found, Searches
-from gdbext.linker.versions import ModuleVersions, read_module_versions
+from gdbext.findings.tracing.openers import Opener
+from gdbext.linker.loaded.disk import File
+from gdbext.linker.loaded.modules import Linker, Module
+from gdbext.linker.needs.dependencies import Dependencies, read_dependencies
+from gdbext.linker.needs.graph import reachable
+from gdbext.linker.needs.search import Found, Searches
+from gdbext.linker.needs.versions import ModuleVersions, read_module_versions
 
 
 @dataclass(frozen=True)

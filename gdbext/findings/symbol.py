@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import STB_GNU_UNIQUE, STV_PROTECTED
-from gdbext.findings.judgements import Judgement
-from gdbext.findings.verdicts import Judge
-from gdbext.linker.answers import Candidate, Found
-from gdbext.linker.got import read_slots
-from gdbext.linker.linkmaps import STATES
-from gdbext.linker.lookup import LATER, Lookup
-from gdbext.linker.matching import DATA, PLT, Wanted
-from gdbext.linker.modules import Linker, Module
-from gdbext.linker.references import referring
-from gdbext.linker.scopes import GLOBAL, SYMBOLIC, Scope, busy
-from gdbext.linker.slotkinds import PLT_KINDS
-from gdbext.linker.slots import Slot
-from gdbext.linker.tables import TableSet
+from gdbext.findings.slots.judgements import Judgement
+from gdbext.findings.slots.verdicts import Judge
+from gdbext.linker.loaded.linkmaps import STATES
+from gdbext.linker.loaded.modules import Linker, Module
+from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.lookup.answers import Candidate, Found
+from gdbext.linker.lookup.lookup import LATER, Lookup
+from gdbext.linker.lookup.matching import DATA, PLT, Wanted
+from gdbext.linker.lookup.references import referring
+from gdbext.linker.lookup.scopes import GLOBAL, SYMBOLIC, Scope, busy
+from gdbext.linker.slots.got import read_slots
+from gdbext.linker.slots.slotkinds import PLT_KINDS
+from gdbext.linker.slots.slots import Slot
 
 OWN = "the module's own definition is taken instead"
 FIRST_UNIQUE = "the unique symbol that was looked up first is taken instead"

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gdbext.findings.opens import OPENERS
-from gdbext.linker.loaderlocks import Mutex
-from gdbext.linker.modules import DLOPENED, LINKER, Module
-from gdbext.linker.private import LT_LOADED
-from gdbext.linker.syscalls import Syscall
-from gdbext.linker.tables import Definition
-from gdbext.linker.unloaded import Ghost
+from gdbext.findings.tracing.opens import OPENERS
+from gdbext.linker.loaded.modules import DLOPENED, LINKER, Module
+from gdbext.linker.loaded.private import LT_LOADED
+from gdbext.linker.loaded.tables import Definition
+from gdbext.linker.threads.loaderlocks import Mutex
+from gdbext.linker.threads.syscalls import Syscall
+from gdbext.linker.unloaded.unloaded import Ghost
 
 LOCK, THREAD, MUTEX, OTHER = "lock", "thread", "mutex", "futex"
 _CLOSERS = ("dlclose",)

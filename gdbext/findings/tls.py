@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gdbext.elf.arch import TLSDESC
-from gdbext.linker.tls import Room, Tls
-from gdbext.linker.tlsmodules import STATIC, TlsModule
-from gdbext.linker.tlsneeds import Asks
+from gdbext.linker.tls.tls import Room, Tls
+from gdbext.linker.tls.tlsmodules import STATIC, TlsModule
+from gdbext.linker.tls.tlsneeds import Asks
 
 _MOST_NEEDS = 12  # variables that are named; the document has all
 

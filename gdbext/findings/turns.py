@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gdbext.linker.initfini import INIT, INIT_ARRAY, PREINIT_ARRAY, START, Function, Step
-from gdbext.linker.initorder import REVERSE, InitOrder
-from gdbext.linker.modules import LINKER, MAIN, Linker, Module
-from gdbext.linker.threads import Stack
+from gdbext.linker.init.initfini import INIT, INIT_ARRAY, PREINIT_ARRAY, START, Function, Step
+from gdbext.linker.init.initorder import REVERSE, InitOrder
+from gdbext.linker.loaded.modules import LINKER, MAIN, Linker, Module
+from gdbext.linker.threads.threads import Stack
 
 RUN, RUNNING, NOT_YET = "run", "running", "not yet"
 _BEGINNING = (PREINIT_ARRAY, INIT, INIT_ARRAY)

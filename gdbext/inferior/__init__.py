@@ -30,16 +30,16 @@ from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.inferior.target import NO_PROCESS, core_path, find_arch, given_program, target_kind
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.inferior.unwinding import Unwinding
-from gdbext.linker.disk import matching_file
-from gdbext.linker.dumped import DumpedMemory
-from gdbext.linker.filelog import LoggedLoad
-from gdbext.linker.modules import Linker, Module
-from gdbext.linker.once import once
+from gdbext.linker.loaded.disk import matching_file
+from gdbext.linker.loaded.modules import Linker, Module
+from gdbext.linker.loaded.tables import TableSet
 from gdbext.linker.places import Map
-from gdbext.linker.process import AT_EXECFN, AT_PHDR, Region
-from gdbext.linker.regions import core_regions, parse_maps
-from gdbext.linker.tables import TableSet
-from gdbext.linker.threads import Thread
+from gdbext.linker.process.dumped import DumpedMemory
+from gdbext.linker.process.once import once
+from gdbext.linker.process.process import AT_EXECFN, AT_PHDR, Region
+from gdbext.linker.process.regions import core_regions, parse_maps
+from gdbext.linker.threads.threads import Thread
+from gdbext.linker.unloaded.filelog import LoggedLoad
 
 # The fastest with 1,000 plugins: 64 KiB copies too much, 4 KiB asks too often.
 _NATIVE_BLOCK = 1 << 13

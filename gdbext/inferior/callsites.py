@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gdbext.elf.image import PF_X
 from gdbext.elf.problem import Unreadable
 from gdbext.inferior.unwinding import Unwinding
-from gdbext.linker.regions import region_finder
+from gdbext.linker.process.regions import region_finder
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

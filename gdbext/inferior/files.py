@@ -9,12 +9,12 @@ import gdb
 
 from gdbext.elf.notes import read_build_id
 from gdbext.inferior.remote import read_file
-from gdbext.linker.cache import Cache, decode_cache, read_cache
-from gdbext.linker.disk import File, on_disk
-from gdbext.linker.environment import initial_environment
-from gdbext.linker.modules import Linker, Module
-from gdbext.linker.regions import region_finder
-from gdbext.linker.search import Searches
+from gdbext.linker.loaded.disk import File, on_disk
+from gdbext.linker.loaded.modules import Linker, Module
+from gdbext.linker.needs.cache import Cache, decode_cache, read_cache
+from gdbext.linker.needs.search import Searches
+from gdbext.linker.process.environment import initial_environment
+from gdbext.linker.process.regions import region_finder
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

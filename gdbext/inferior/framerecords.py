@@ -13,8 +13,8 @@ from gdbext.inferior.frames import (
     read_frames,
     source_position,
 )
-from gdbext.linker.framerecords import read_callers, return_address
-from gdbext.linker.modules import Linker
+from gdbext.linker.loaded.modules import Linker
+from gdbext.linker.threads.framerecords import read_callers, return_address
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

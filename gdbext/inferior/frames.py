@@ -13,9 +13,9 @@ import gdb
 from gdbext.elf.arch import Arch
 from gdbext.inferior.text import tolerant
 from gdbext.inferior.unwinding import Unwinding, frame_register, older
+from gdbext.linker.loaded.tables import Definition
 from gdbext.linker.places import Map
-from gdbext.linker.tables import Definition
-from gdbext.linker.threads import Thread
+from gdbext.linker.threads.threads import Thread
 
 _MOST_THREADS = 10_000
 _MANGLED = re.compile(r"_[ZRD][\w.$@]{1,4000}", re.ASCII)

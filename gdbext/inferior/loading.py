@@ -13,13 +13,12 @@ from gdbext.elf.file import open_elf
 from gdbext.elf.problem import Problem
 from gdbext.inferior.files import open_searches
 from gdbext.inferior.frames import demangle
-from gdbext.linker.cache import read_cache
-from gdbext.linker.environment import initial_environment
-from gdbext.linker.filesystem import FileSystem
-from gdbext.linker.host import Host, Surroundings, host_of_process, host_of_program
-from gdbext.linker.modules import Linker
-from gdbext.linker.prospect import Layers, interpreter_of
-from gdbext.linker.rights import (
+from gdbext.linker.loaded.modules import Linker
+from gdbext.linker.needs.cache import read_cache
+from gdbext.linker.opening.filesystem import FileSystem
+from gdbext.linker.opening.host import Host, Surroundings, host_of_process, host_of_program
+from gdbext.linker.opening.prospect import Layers, interpreter_of
+from gdbext.linker.opening.rights import (
     NO_RIGHTS,
     Rights,
     parse_confinement,
@@ -27,6 +26,7 @@ from gdbext.linker.rights import (
     parse_limits,
     parse_mounts,
 )
+from gdbext.linker.process.environment import initial_environment
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

@@ -10,8 +10,8 @@ from gdbext.inferior.framerecords import callers_behind
 from gdbext.inferior.frames import selected_frame
 from gdbext.inferior.text import tolerant
 from gdbext.inferior.unwinding import older
-from gdbext.linker.modules import Linker
-from gdbext.linker.threads import Stack, StackFrame
+from gdbext.linker.loaded.modules import Linker
+from gdbext.linker.threads.threads import Stack, StackFrame
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

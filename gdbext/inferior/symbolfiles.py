@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import gdb
 
 from gdbext.inferior.text import tolerant
-from gdbext.linker.modules import VDSO, Linker, Module
+from gdbext.linker.loaded.modules import VDSO, Linker, Module
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

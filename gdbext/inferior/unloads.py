@@ -16,10 +16,10 @@ from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem
 from gdbext.elf.reader import BytesMemory
 from gdbext.elf.symbols import SymbolTable
-from gdbext.linker.filelog import LoggedLoad, read_file_log
-from gdbext.linker.freedmaps import search_find_object, search_freed_maps
-from gdbext.linker.modules import Linker
-from gdbext.linker.unloaded import EVENTS, LOG, TRACE, MemorySearch, Unloaded, UnloadedSet
+from gdbext.linker.loaded.modules import Linker
+from gdbext.linker.unloaded.filelog import LoggedLoad, read_file_log
+from gdbext.linker.unloaded.freedmaps import search_find_object, search_freed_maps
+from gdbext.linker.unloaded.unloaded import EVENTS, LOG, TRACE, MemorySearch, Unloaded, UnloadedSet
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior

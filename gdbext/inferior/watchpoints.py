@@ -11,9 +11,9 @@ import gdb
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import read_word
 from gdbext.inferior import Inferior
-from gdbext.linker.images import linker_image, main_image
-from gdbext.linker.linkmaps import LinkMap, read_namespaces
-from gdbext.linker.rendezvous import find_r_debug
+from gdbext.linker.loaded.images import linker_image, main_image
+from gdbext.linker.loaded.linkmaps import LinkMap, read_namespaces
+from gdbext.linker.loaded.rendezvous import find_r_debug
 
 PRESENT, ABSENT, MOVED = "present", "absent", "moved"
 

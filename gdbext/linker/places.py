@@ -10,17 +10,17 @@ from typing import NamedTuple
 from gdbext.elf.arch import Arch
 from gdbext.elf.image import PF_X, Segment
 from gdbext.elf.problem import Unreadable
-from gdbext.linker.freedmaps import Area, heap_areas, is_arena
-from gdbext.linker.got import read_slots
-from gdbext.linker.libc import libc_number
-from gdbext.linker.modules import VDSO, Linker, Module
-from gdbext.linker.process import AT_EXECFN, Process, Region
-from gdbext.linker.regions import kind_of_mapping, region_finder
-from gdbext.linker.slots import Slot
-from gdbext.linker.tables import Definition, TableSet
-from gdbext.linker.threads import ControlBlock, Thread, TlsBlock, control_blocks
-from gdbext.linker.tls import read_tls, tls_blocks
-from gdbext.linker.unloaded import NOTHING, Ghost, UnloadedSet
+from gdbext.linker.loaded.libc import libc_number
+from gdbext.linker.loaded.modules import VDSO, Linker, Module
+from gdbext.linker.loaded.tables import Definition, TableSet
+from gdbext.linker.process.process import AT_EXECFN, Process, Region
+from gdbext.linker.process.regions import kind_of_mapping, region_finder
+from gdbext.linker.slots.got import read_slots
+from gdbext.linker.slots.slots import Slot
+from gdbext.linker.threads.threads import ControlBlock, Thread, TlsBlock, control_blocks
+from gdbext.linker.tls.tls import read_tls, tls_blocks
+from gdbext.linker.unloaded.freedmaps import Area, heap_areas, is_arena
+from gdbext.linker.unloaded.unloaded import NOTHING, Ghost, UnloadedSet
 
 _NULL_PAGE = 1 << 16  # vm.mmap_min_addr: nothing is ever mapped below
 _SHF_ALLOC, _SHF_TLS = 2, 0x400  # gABI, section headers

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from gdbext.elf.corefile import Stretch
 from gdbext.elf.image import PF_R
-from gdbext.linker.process import Region
-from gdbext.linker.regions import region_finder
+from gdbext.linker.process.process import Region
+from gdbext.linker.process.regions import region_finder
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _RED_ZONE = 128  # bytes below SP that code may use (x86-64 psABI, 3.2.2)

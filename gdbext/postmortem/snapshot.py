@@ -15,8 +15,8 @@ from typing import NamedTuple
 from gdbext.elf.core import NT_PRSTATUS, MappedFile
 from gdbext.elf.corefile import Stretch, ThreadState, core_file, core_notes
 from gdbext.elf.problem import Problem
-from gdbext.linker.process import Region
-from gdbext.linker.regions import parse_maps
+from gdbext.linker.process.process import Region
+from gdbext.linker.process.regions import parse_maps
 from gdbext.postmortem import ptrace
 from gdbext.postmortem.copying import copy_memory, shared_mappings
 

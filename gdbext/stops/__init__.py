@@ -70,7 +70,7 @@ def _on_stop(event: gdb.StopEvent) -> None:
         watch.on_stop(event)
     if not isinstance(event, gdb.SignalEvent) or not settings.stop_on_segv():
         return
-    from gdbext.findings.signals import REPORTED
+    from gdbext.findings.crash.signals import REPORTED
 
     if event.stop_signal not in REPORTED:
         return

@@ -1,4 +1,4 @@
-"""The scene of a crash, put together for the rules of findings/crash.py."""
+"""The scene of a crash, put together for the rules of findings/crash/crash.py."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.calls import BadCall, called_slot
-from gdbext.findings.crash import CrashFacts, Rule, Scene, Step, find_causes
-from gdbext.findings.crashpath import (
+from gdbext.findings.conflicts.families import Family, find_families
+from gdbext.findings.crash.calls import BadCall, called_slot
+from gdbext.findings.crash.crash import CrashFacts, Rule, Scene, Step, find_causes
+from gdbext.findings.crash.crashpath import (
     NEAR,
     Layout,
     StructUse,
@@ -19,13 +20,12 @@ from gdbext.findings.crashpath import (
     redirected,
     struct_mismatch,
 )
-from gdbext.findings.families import Family, find_families
-from gdbext.findings.writes import JudgedSlot, judge_slot
+from gdbext.findings.slots.writes import JudgedSlot, judge_slot
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import Frame, demangle
 from gdbext.inferior.layouts import read_struct_uses
-from gdbext.linker.lookup import Lookup, make_lookup
-from gdbext.linker.modules import Linker
+from gdbext.linker.loaded.modules import Linker
+from gdbext.linker.lookup.lookup import Lookup, make_lookup
 from gdbext.linker.places import Map, Place
 
 

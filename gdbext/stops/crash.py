@@ -8,11 +8,11 @@ import gdb
 
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
-from gdbext.findings.calls import BadCall, find_bad_call
-from gdbext.findings.crash import CrashFacts
-from gdbext.findings.operands import JUMPS, OPERANDS, is_canonical, needs_alignment
-from gdbext.findings.registers import Register, explain_registers
-from gdbext.findings.signals import SI_KERNEL, WITH_ADDRESS, Sender, explain_code, has_address
+from gdbext.findings.crash.calls import BadCall, find_bad_call
+from gdbext.findings.crash.crash import CrashFacts
+from gdbext.findings.crash.operands import JUMPS, OPERANDS, is_canonical, needs_alignment
+from gdbext.findings.crash.registers import Register, explain_registers
+from gdbext.findings.crash.signals import SI_KERNEL, WITH_ADDRESS, Sender, explain_code, has_address
 from gdbext.inferior import Inferior
 from gdbext.inferior.framerecords import read_all_frames
 from gdbext.inferior.frames import (
@@ -27,7 +27,7 @@ from gdbext.inferior.frames import (
 )
 from gdbext.inferior.interruptions import Interruption, handled_fault
 from gdbext.inferior.text import tolerant
-from gdbext.linker.alone import read_linker_or_images
+from gdbext.linker.loaded.alone import read_linker_or_images
 from gdbext.linker.places import Map, Place
 from gdbext.stops.causes import read_causes
 

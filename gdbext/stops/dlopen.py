@@ -17,8 +17,8 @@ import gdb
 
 from gdbext import settings
 from gdbext.elf.problem import Problem
-from gdbext.findings.description import module_offset
-from gdbext.findings.opens import (
+from gdbext.findings.crash.description import module_offset
+from gdbext.findings.tracing.opens import (
     OPENERS,
     Caller,
     Request,
@@ -37,17 +37,17 @@ from gdbext.inferior.frames import (
     register,
     source_position,
 )
-from gdbext.linker.images import linker_image, main_image
-from gdbext.linker.linkmaps import (
+from gdbext.linker.loaded.images import linker_image, main_image
+from gdbext.linker.loaded.linkmaps import (
     RT_CONSISTENT,
     LinkMap,
     Namespace,
     read_namespaces,
     read_state,
 )
-from gdbext.linker.modules import Module, read_linker
+from gdbext.linker.loaded.modules import Module, read_linker
+from gdbext.linker.loaded.rendezvous import find_r_debug, linker_breakpoint
 from gdbext.linker.places import Map
-from gdbext.linker.rendezvous import find_r_debug, linker_breakpoint
 from gdbext.render.printable import printable
 
 _FRAMES = 64

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from gdbext.findings.calls import BadCall
-from gdbext.findings.crash import DIRECT
-from gdbext.findings.description import (
+from gdbext.findings.crash.calls import BadCall
+from gdbext.findings.crash.crash import DIRECT
+from gdbext.findings.crash.description import (
     describe,
     module_offset,
     register_line,
     slot_name,
 )
-from gdbext.findings.registers import Register
+from gdbext.findings.crash.registers import Register
 from gdbext.inferior.frames import Frame, demangle
 from gdbext.linker.places import Place
 from gdbext.render.fit import bold, packed, shortened, wrapped

@@ -14,9 +14,9 @@ import gdb
 
 from gdbext import settings
 from gdbext.elf.problem import Problem
-from gdbext.findings.events import CONSTRUCTOR, DESTRUCTOR, THREAD
+from gdbext.findings.tracing.events import CONSTRUCTOR, DESTRUCTOR, THREAD
 from gdbext.inferior import Inferior
-from gdbext.linker.initarrays import functions_to_call
+from gdbext.linker.init.initarrays import functions_to_call
 from gdbext.stops.recorder.arguments import LIBC_OWN
 from gdbext.stops.recorder.calls import Traced
 from gdbext.stops.recorder.failures import (

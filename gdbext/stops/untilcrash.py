@@ -8,7 +8,7 @@ import signal as signals
 import gdb
 
 from gdbext import settings
-from gdbext.findings.signals import CRASHES, is_deadly, parse_disposition
+from gdbext.findings.crash.signals import CRASHES, is_deadly, parse_disposition
 from gdbext.inferior.frames import signal_info
 
 _TRAP = "SIGTRAP"  # GDB's own stops are one, too, and must not reach the program

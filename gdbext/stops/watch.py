@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import gdb
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.description import describe, module_offset, slot_name
-from gdbext.findings.writes import JudgedSlot, judge_slot
+from gdbext.findings.crash.description import describe, module_offset, slot_name
+from gdbext.findings.slots.writes import JudgedSlot, judge_slot
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import demangle, read_frames, source_position
 from gdbext.inferior.watchpoints import (
@@ -17,9 +17,9 @@ from gdbext.inferior.watchpoints import (
     SlotWatchpoint,
     slot_watchpoints,
 )
-from gdbext.linker.modules import read_linker
+from gdbext.linker.loaded.modules import read_linker
 from gdbext.linker.places import Map, Place
-from gdbext.linker.tlsslots import TLS_KINDS
+from gdbext.linker.tls.tlsslots import TLS_KINDS
 from gdbext.render.fit import bold, shortened, wrapped
 from gdbext.render.printable import printable
 from gdbext.stops.crash import frame_place, thread_title, use_color

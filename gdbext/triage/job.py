@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.signature import signature
+from gdbext.findings.crash.signature import signature
 from gdbext.triage.outcome import Crash, Job, Outcome, failed
 
 

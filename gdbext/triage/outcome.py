@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.signature import Site
+from gdbext.findings.crash.signature import Site
 
 LINE_SCHEMA = "gdbext/triage-core/1"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gdbext.findings.signature import Site
+from gdbext.findings.crash.signature import Site
 from gdbext.render.fit import bold, fitted, wrapped
 from gdbext.render.printable import count, printable
 from gdbext.render.tables import table

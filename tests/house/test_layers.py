@@ -35,6 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "source": {"packages"},
     "__init__": {"commands", "settings", "stops"},
 }
+# The packages of linker/, each of which imports from those before it alone.
+OF_LINKER = (
+    *("process", "loaded", "threads", "lookup", "needs", "tls", "slots"),
+    *("init", "unloaded", "opening"),
+)
 WITHOUT_GDB = FACTS | {"cli", "gdbinit", "packages", "postmortem", "triage", "__init__"}
 MAY_PRINT = {"cli", "commands", "stops", "doctor"}
 ONLY_IN = {"elftools": "elf", "tabulate": "render", "pygments": "render"}
@@ -88,6 +93,19 @@ def test_every_file_has_a_layer(path: Path) -> None:
 def test_imports_run_downward(path: Path) -> None:
     layer = layer_of(path)
     assert own_layers(path) <= MAY_IMPORT[layer] | {layer}
+
+
+@pytest.mark.parametrize("place", range(len(OF_LINKER)), ids=OF_LINKER)
+def test_imports_run_downward_in_the_linker(place: int) -> None:
+    files = list((ROOT / "linker" / OF_LINKER[place]).glob("*.py"))
+    names = {name.split(".")[2] for file in files for name in imported(file)
+             if name.startswith("gdbext.linker.")}  # fmt: skip
+    assert len(files) > 1
+    assert names <= set(OF_LINKER[: place + 1])
+
+
+def test_every_package_of_the_linker_has_its_place() -> None:
+    assert {path.parent.name for path in (ROOT / "linker").glob("*/*.py")} == set(OF_LINKER)
 
 
 def test_only_what_runs_inside_gdb_imports_gdb(path: Path) -> None:

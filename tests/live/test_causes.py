@@ -19,7 +19,7 @@ from tests.reports import BY_US, Report
 from tests.sessions import Sessions
 
 READ = (
-    "__import__('json').dumps(__import__('gdbext.findings.crash',fromlist=['x'])"
+    "__import__('json').dumps(__import__('gdbext.findings.crash.crash',fromlist=['x'])"
     ".causes_document(__import__('gdbext.stops.crash',fromlist=['x']).read_crash("
     "__import__('gdbext.inferior',fromlist=['x']).Inferior(), {!r}).causes))"
 )

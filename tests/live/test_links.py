@@ -19,7 +19,9 @@ from tests.sessions import Sessions
 @pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)
 def test_private_fields_are_where_dwarf_says(live: Callable[..., Gdb]) -> None:
     gdb = live("tls/host")
-    script = "from gdbext.inferior import Inferior; from gdbext.linker.modules import read_linker"
+    script = (
+        "from gdbext.inferior import Inferior; from gdbext.linker.loaded.modules import read_linker"
+    )
     gdb.cmd(f"python {script}")
     gdb.cmd("python linker = read_linker(Inferior())")
     found = eval(gdb.python("vars(linker.layout)"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gdbext.findings.signature import signature
+from gdbext.findings.crash.signature import signature
 from tests.cores import Core, make_core
 from tests.harness import NUMBERS, TIMEOUT, Gdb, validated
 from tests.processes import process

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from gdbext.findings.snapshot_file import read_snapshot
+from gdbext.findings.snapshots.snapshot_file import read_snapshot
 from tests import oracles
 from tests.harness import Gdb, validated
 from tests.programs import ARM64_ROOT

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gdbext.linker.statictls import StaticTls
+from gdbext.linker.tls.statictls import StaticTls
 from tests import harness, oracles
 from tests.cores import Core
 from tests.harness import Gdb

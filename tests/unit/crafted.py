@@ -11,7 +11,7 @@ from gdbext.elf.arch import X86_64, Arch
 from gdbext.elf.file import ElfFile
 from gdbext.elf.image import Image, read_image
 from gdbext.elf.reader import BytesMemory, Memory
-from gdbext.linker.process import Region
+from gdbext.linker.process.process import Region
 
 PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_PHDR, PT_TLS, PT_GNU_RELRO = 1, 2, 4, 6, 7, 0x6474E552
 DT_STRTAB, DT_SYMTAB, DT_STRSZ = 5, 6, 10

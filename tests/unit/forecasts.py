@@ -6,13 +6,13 @@ from pathlib import Path
 
 from gdbext.elf.arch import ARCHES
 from gdbext.elf.file import open_elf
-from gdbext.findings.dlopen_errors import Cause
-from gdbext.findings.forecast import forecast_start
-from gdbext.linker.cache import read_cache
-from gdbext.linker.filesystem import FileSystem
-from gdbext.linker.host import Surroundings, host_of_program
-from gdbext.linker.prospect import interpreter_of
-from gdbext.linker.rights import NO_RIGHTS, Rights
+from gdbext.findings.opening.dlopen_errors import Cause
+from gdbext.findings.opening.forecast import forecast_start
+from gdbext.linker.needs.cache import read_cache
+from gdbext.linker.opening.filesystem import FileSystem
+from gdbext.linker.opening.host import Surroundings, host_of_program
+from gdbext.linker.opening.prospect import interpreter_of
+from gdbext.linker.opening.rights import NO_RIGHTS, Rights
 from tests import programs
 
 

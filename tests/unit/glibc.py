@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from gdbext.elf.arch import AARCH64, X86_64, Arch
 from gdbext.elf.image import Image, read_image
-from gdbext.linker.layout import Layout
-from gdbext.linker.process import Region
+from gdbext.linker.loaded.layout import Layout
+from gdbext.linker.process.process import Region
 from tests.unit import crafted
 from tests.unit.crafted import FakeProcess, words
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 
 from gdbext.elf.arch import X86_64
-from gdbext.linker.modules import Linker, read_linker
+from gdbext.linker.loaded.modules import Linker, read_linker
+from gdbext.linker.loaded.tables import TableSet
 from gdbext.linker.places import Map
-from gdbext.linker.process import Region
-from gdbext.linker.tables import TableSet
-from gdbext.linker.threads import Thread
+from gdbext.linker.process.process import Region
+from gdbext.linker.threads.threads import Thread
 from tests.unit import crafted, glibc
 from tests.unit.crafted import FakeProcess, rela, symbol, words
 from tests.unit.glibc import Glibc, Object

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from gdbext.elf.image import Image, read_image
 from gdbext.elf.reader import BytesMemory, Memory
-from gdbext.linker.definers import Definers
-from gdbext.linker.linkmaps import LinkMap
-from gdbext.linker.lookup import Lookup
-from gdbext.linker.matching import Match, glibc_match, musl_match
-from gdbext.linker.modules import Linker, Module
-from gdbext.linker.private import Private
-from gdbext.linker.rules import Rules
-from gdbext.linker.scopes import GLOBAL, LOCAL, Scope, Scopes
-from gdbext.linker.tables import TableSet
+from gdbext.linker.loaded.linkmaps import LinkMap
+from gdbext.linker.loaded.modules import Linker, Module
+from gdbext.linker.loaded.private import Private
+from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.lookup.definers import Definers
+from gdbext.linker.lookup.lookup import Lookup
+from gdbext.linker.lookup.matching import Match, glibc_match, musl_match
+from gdbext.linker.lookup.rules import Rules
+from gdbext.linker.lookup.scopes import GLOBAL, LOCAL, Scope, Scopes
 from tests.unit import crafted
 from tests.unit.hashtables import gnu_table, sysv_table
 

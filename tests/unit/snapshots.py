@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gdbext.findings.snapshot import (
+from gdbext.findings.snapshots.snapshot import (
     NOWHERE,
     PROPERTIES,
     ModuleFacts,
@@ -15,7 +15,7 @@ from gdbext.findings.snapshot import (
     ThreadFacts,
     TlsFacts,
 )
-from gdbext.linker.symbolfacts import DynamicEntry, Symbols
+from gdbext.linker.slots.symbolfacts import DynamicEntry, Symbols
 
 FUNC, WEAK, WANTED = "FUNC GLOBAL DEFAULT", "FUNC WEAK DEFAULT", "FUNC GLOBAL DEFAULT UNDEF"
 JUMP, COPY_DATA = "R_X86_64_JUMP_SLOT", "R_X86_64_64"

@@ -25,24 +25,24 @@ from gdbext.elf.relocations import read_relocations
 from gdbext.elf.requirements import read_definitions, read_requirements
 from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
 from gdbext.elf.versions import read_versions
-from gdbext.findings.conflicts import find_conflicts
-from gdbext.findings.families import find_families
-from gdbext.findings.gotheaders import judge_headers
+from gdbext.findings.conflicts.conflicts import find_conflicts
+from gdbext.findings.conflicts.families import find_families
+from gdbext.findings.slots.gotheaders import judge_headers
+from gdbext.findings.slots.verdicts import make_judge
 from gdbext.findings.symbol import explain
-from gdbext.findings.verdicts import make_judge
-from gdbext.linker.cache import read_cache
-from gdbext.linker.dependencies import read_dependencies
-from gdbext.linker.dumped import DumpedMemory
-from gdbext.linker.environment import initial_environment
-from gdbext.linker.got import read_slots
-from gdbext.linker.links import describe_links
-from gdbext.linker.modules import read_linker
+from gdbext.linker.loaded.modules import read_linker
+from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.needs.cache import read_cache
+from gdbext.linker.needs.dependencies import read_dependencies
+from gdbext.linker.needs.links import describe_links
+from gdbext.linker.needs.search import Searches
+from gdbext.linker.needs.versions import read_module_versions
 from gdbext.linker.places import Map
-from gdbext.linker.regions import core_regions
-from gdbext.linker.search import Searches
-from gdbext.linker.tables import TableSet
-from gdbext.linker.threads import Thread
-from gdbext.linker.versions import read_module_versions
+from gdbext.linker.process.dumped import DumpedMemory
+from gdbext.linker.process.environment import initial_environment
+from gdbext.linker.process.regions import core_regions
+from gdbext.linker.slots.got import read_slots
+from gdbext.linker.threads.threads import Thread
 from tests import programs
 from tests.unit import crafted, glibc
 from tests.unit.crafted import NT_AUXV, NT_FILE, FakeProcess, file_note, make_core, note, words

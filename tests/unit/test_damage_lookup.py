@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from gdbext.elf.arch import X86_64
 from gdbext.elf.problem import Problem
-from gdbext.findings.conflicts import find_conflicts
-from gdbext.findings.families import find_families
-from gdbext.linker.lookup import Lookup
-from gdbext.linker.matching import COPY, DATA, PLT, Wanted
-from gdbext.linker.modules import Module
-from gdbext.linker.references import names_with, referring
+from gdbext.findings.conflicts.conflicts import find_conflicts
+from gdbext.findings.conflicts.families import find_families
+from gdbext.linker.loaded.modules import Module
+from gdbext.linker.lookup.lookup import Lookup
+from gdbext.linker.lookup.matching import COPY, DATA, PLT, Wanted
+from gdbext.linker.lookup.references import names_with, referring
 from tests.unit.crafted import rela
 from tests.unit.lookups import MAPS, UNIQUE, WEAK, Lib, Sym, World, reference, world
 from tests.unit.test_damage import WORDS, Damage, bounded

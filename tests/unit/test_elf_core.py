@@ -19,7 +19,7 @@ from gdbext.elf.core import (
 from gdbext.elf.file import map_file
 from gdbext.elf.notes import NT_GNU_BUILD_ID, Note, decode_notes, read_build_id
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.linker.dumped import DumpedMemory
+from gdbext.linker.process.dumped import DumpedMemory
 from tests.unit import crafted
 from tests.unit.crafted import NT_AUXV, NT_FILE, file_note, make_core, note, words
 

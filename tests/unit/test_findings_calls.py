@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from gdbext.findings.calls import find_bad_call
-from gdbext.linker.modules import Linker
+from gdbext.findings.crash.calls import find_bad_call
+from gdbext.linker.loaded.modules import Linker
 from gdbext.linker.places import Map
 from tests.unit import got_process
 from tests.unit.crafted import words

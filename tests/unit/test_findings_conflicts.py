@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from gdbext.elf.arch import X86_64
-from gdbext.findings.conflicts import Conflict, Conflicts, count_duplicates, find_conflicts
-from gdbext.findings.families import FAMILIES, find_families
+from gdbext.findings.conflicts.conflicts import (
+    Conflict,
+    Conflicts,
+    count_duplicates,
+    find_conflicts,
+)
+from gdbext.findings.conflicts.families import FAMILIES, find_families
 from tests.unit.crafted import rela
 from tests.unit.lookups import (
     HIDDEN,

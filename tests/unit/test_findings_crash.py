@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gdbext.elf.image import PT_GNU_RELRO, Segment
-from gdbext.findings.calls import BadCall
-from gdbext.findings.crash import (
+from gdbext.findings.conflicts.families import Copy, Family
+from gdbext.findings.crash.calls import BadCall
+from gdbext.findings.crash.crash import (
     RULES,
     Cause,
     CrashFacts,
@@ -19,7 +20,7 @@ from gdbext.findings.crash import (
     causes_document,
     find_causes,
 )
-from gdbext.findings.crashpath import (
+from gdbext.findings.crash.crashpath import (
     Layout,
     StructUse,
     constructor_order,
@@ -27,17 +28,16 @@ from gdbext.findings.crashpath import (
     redirected,
     struct_mismatch,
 )
-from gdbext.findings.families import Copy, Family
-from gdbext.findings.judgements import Judgement
-from gdbext.findings.verdicts import OK, REDIRECTED
-from gdbext.findings.writes import JudgedSlot
-from gdbext.linker.modules import LINKER, Module
+from gdbext.findings.slots.judgements import Judgement
+from gdbext.findings.slots.verdicts import OK, REDIRECTED
+from gdbext.findings.slots.writes import JudgedSlot
+from gdbext.linker.loaded.modules import LINKER, Module
+from gdbext.linker.loaded.private import Private
+from gdbext.linker.loaded.tables import Definition
 from gdbext.linker.places import Place
-from gdbext.linker.private import Private
-from gdbext.linker.process import Region
-from gdbext.linker.tables import Definition
-from gdbext.linker.threads import Thread
-from gdbext.linker.unloaded import EVENTS, MEMORY, Ghost, Unloaded
+from gdbext.linker.process.process import Region
+from gdbext.linker.threads.threads import Thread
+from gdbext.linker.unloaded.unloaded import EVENTS, MEMORY, Ghost, Unloaded
 from tests.unit import got_process
 
 SPACE, LINKED = got_process.places()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gdbext.elf.arch import X86_64
-from gdbext.findings.description import (
+from gdbext.findings.crash.description import (
     access,
     describe,
     module_offset,
@@ -15,9 +15,9 @@ from gdbext.findings.description import (
     register_line,
     slot_name,
 )
-from gdbext.findings.registers import Register, explain_registers
+from gdbext.findings.crash.registers import Register, explain_registers
 from gdbext.linker.places import Place
-from gdbext.linker.process import Region
+from gdbext.linker.process.process import Region
 from tests.unit import got_process
 from tests.unit.crafted import FakeProcess
 from tests.unit.got_process import STACK

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gdbext.findings.differences import Differences, compare
-from gdbext.findings.differences_document import to_document
-from gdbext.findings.snapshot import NOWHERE, UNKNOWN, Snapshot, ThreadFacts, TlsFacts
+from gdbext.findings.snapshots.differences import Differences, compare
+from gdbext.findings.snapshots.differences_document import to_document
+from gdbext.findings.snapshots.snapshot import NOWHERE, UNKNOWN, Snapshot, ThreadFacts, TlsFacts
 from tests.harness import validated
 from tests.unit.snapshots import (
     FUNC,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gdbext.findings.dlopen_errors import CLASSES, Recorded, classify, culprit, musl_object
-from gdbext.findings.failures import of_event, refines
+from gdbext.findings.opening.dlopen_errors import CLASSES, Recorded, classify, culprit, musl_object
+from gdbext.findings.opening.failures import of_event, refines
 
 
 @pytest.mark.parametrize(

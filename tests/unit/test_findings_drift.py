@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from gdbext.findings.drift import Drift, find_drift, split_version
-from gdbext.linker.dependencies import read_dependencies
-from gdbext.linker.disk import File
-from gdbext.linker.modules import Linker, Module, read_linker
-from gdbext.linker.search import Found
+from gdbext.linker.loaded.disk import File
+from gdbext.linker.loaded.modules import Linker, Module, read_linker
+from gdbext.linker.needs.dependencies import read_dependencies
+from gdbext.linker.needs.search import Found
 from tests.unit import glibc
 from tests.unit.glibc import Object
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gdbext.findings.dlopen_errors import CLASSES, OK
-from gdbext.linker.rights import Credentials, Limits, Mount, Rights
+from gdbext.findings.opening.dlopen_errors import CLASSES, OK
+from gdbext.linker.opening.rights import Credentials, Limits, Mount, Rights
 from tests import programs
 from tests.forge import forge
 from tests.unit.forecasts import forecast

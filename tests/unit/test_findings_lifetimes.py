@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gdbext.findings.events import Event, Spot, Stay, call_text
-from gdbext.findings.lifetimes import Count, summarize
+from gdbext.findings.tracing.events import Event, Spot, Stay, call_text
+from gdbext.findings.tracing.lifetimes import Count, summarize
 
 A, B = "/lib/liba.so", "/lib/libb.so"
 

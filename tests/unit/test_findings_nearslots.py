@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from gdbext.findings.nearslots import CALL, LOAD, find_near_slots
+from gdbext.findings.crash.nearslots import CALL, LOAD, find_near_slots
 from tests.unit.test_findings_calls import calling
 
 AT = 0x500  # where calling() puts the code

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from gdbext.findings.opens import (
+from gdbext.findings.tracing.opens import (
     Request,
     choose_request,
     find_caller,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gdbext.findings.signals import (
+from gdbext.findings.crash.signals import (
     REPORTED,
     Sender,
     explain_code,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbext.findings.signature import DEPTH, signature
+from gdbext.findings.crash.signature import DEPTH, signature
 from tests.unit.reports import Row, frame, report
 
 LIBC = "/lib/x86_64-linux-gnu/libc.so.6"

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from gdbext import cli
 from gdbext.elf.problem import Problem
-from gdbext.findings import fields, snapshot_file
-from gdbext.findings.snapshot import Slots, snapshot_json, to_document
-from gdbext.findings.snapshot_document import decode_snapshot
-from gdbext.findings.snapshot_file import read_snapshot
+from gdbext.findings.snapshots import fields, snapshot_file
+from gdbext.findings.snapshots.snapshot import Slots, snapshot_json, to_document
+from gdbext.findings.snapshots.snapshot_document import decode_snapshot
+from gdbext.findings.snapshots.snapshot_file import read_snapshot
 from gdbext.render.archive import write_archive
 from tests.harness import validated
 from tests.unit.snapshots import snapshot

@@ -24,11 +24,11 @@ from gdbext.findings.threads import (
     wait_text,
     waiting_call,
 )
-from gdbext.linker.loaderlocks import Mutex, _find, read_mutex_owner
-from gdbext.linker.modules import DLOPENED, LINKER, Module
-from gdbext.linker.startroutines import Descriptors, StartRoutines
-from gdbext.linker.syscalls import INTERFACES, Syscall, decode_syscall
-from gdbext.linker.tables import Definition
+from gdbext.linker.loaded.modules import DLOPENED, LINKER, Module
+from gdbext.linker.loaded.tables import Definition
+from gdbext.linker.threads.loaderlocks import Mutex, _find, read_mutex_owner
+from gdbext.linker.threads.startroutines import Descriptors, StartRoutines
+from gdbext.linker.threads.syscalls import INTERFACES, Syscall, decode_syscall
 from tests.unit import got_process
 
 

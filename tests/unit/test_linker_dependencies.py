@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gdbext.linker.dependencies import Dependencies, read_dependencies
-from gdbext.linker.modules import Linker, Module, read_linker
-from gdbext.linker.reldeps import read_relocation_needs
-from gdbext.linker.versions import NOT_LOADED, UNVERSIONED, read_module_versions
+from gdbext.linker.loaded.modules import Linker, Module, read_linker
+from gdbext.linker.needs.dependencies import Dependencies, read_dependencies
+from gdbext.linker.needs.reldeps import read_relocation_needs
+from gdbext.linker.needs.versions import NOT_LOADED, UNVERSIONED, read_module_versions
 from tests.unit import crafted, glibc
 from tests.unit.crafted import words
 from tests.unit.glibc import RELEASES, Glibc, Object

@@ -6,8 +6,8 @@ import struct
 
 from gdbext.elf.arch import X86_64
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.dlresults import _of_musl, _old_result, signalled
-from gdbext.linker.threads import Thread
+from gdbext.linker.opening.dlresults import _of_musl, _old_result, signalled
+from gdbext.linker.threads.threads import Thread
 
 THREAD = Thread(3, 100, 0x9000, 0x7000)
 TEXTS = b"/x.so\0cannot open shared object file\0"

@@ -13,8 +13,8 @@ import pytest
 from gdbext.elf.core import decode_auxv
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.environment import initial_arguments, initial_environment
-from gdbext.linker.process import AT_EXECFN, AT_RANDOM
+from gdbext.linker.process.environment import initial_arguments, initial_environment
+from gdbext.linker.process.process import AT_EXECFN, AT_RANDOM
 from tests.unit.crafted import FakeProcess, words
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbext.linker.filelog import LoggedLoad, read_file_log
+from gdbext.linker.unloaded.filelog import LoggedLoad, read_file_log
 
 # glibc 2.36; process 313 is a child that process 312 forked, so that it writes to the same file.
 FORKED = b"""\

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from gdbext.elf.arch import AARCH64
-from gdbext.linker.framerecords import read_callers
+from gdbext.linker.threads.framerecords import read_callers
 from tests.unit import crafted
 from tests.unit.crafted import words
 

@@ -6,11 +6,11 @@ import pytest
 
 from gdbext.elf.arch import AARCH64, X86_64
 from gdbext.elf.relocations import Relocation
-from gdbext.linker.got import BOUND, DANGLING, LAZY, NULL, read_slots
-from gdbext.linker.modules import Module, read_linker
+from gdbext.linker.loaded.modules import Module, read_linker
+from gdbext.linker.loaded.tables import Definition, TableSet
 from gdbext.linker.places import Map
-from gdbext.linker.tables import Definition, TableSet
-from gdbext.linker.tlsslots import tls_target
+from gdbext.linker.slots.got import BOUND, DANGLING, LAZY, NULL, read_slots
+from gdbext.linker.tls.tlsslots import tls_target
 from tests.unit import glibc
 from tests.unit.crafted import FakeProcess, words
 from tests.unit.got_process import STACK, made, places

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbext.linker.graph import components, cycle_through, reachable, ways_to
+from gdbext.linker.needs.graph import components, cycle_through, reachable, ways_to
 
 GRAPHS = st.integers(1, 8).flatmap(
     lambda size: st.fixed_dictionaries(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gdbext.elf.arch import AARCH64, X86_64, Arch
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.ifuncs import result_finder
+from gdbext.linker.lookup.ifuncs import result_finder
 from tests.unit.lookups import Lib, world
 
 PC = 0x401000

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from gdbext.elf.problem import Problem
 from gdbext.findings.turns import NOT_YET, RUN, RUNNING, Look, Turn, take_turns
-from gdbext.linker.initfini import Reader, Step, constructors, destructors
-from gdbext.linker.initorder import HISTORY, MOVES, InitOrder, read_init_order
-from gdbext.linker.layout import INITFINI
-from gdbext.linker.modules import Linker, read_linker
-from gdbext.linker.tables import TableSet
-from gdbext.linker.threads import Stack, StackFrame
+from gdbext.linker.init.initfini import Reader, Step, constructors, destructors
+from gdbext.linker.init.initorder import HISTORY, MOVES, InitOrder, read_init_order
+from gdbext.linker.loaded.layout import INITFINI
+from gdbext.linker.loaded.modules import Linker, read_linker
+from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.threads.threads import Stack, StackFrame
 from tests.unit import glibc
 from tests.unit.crafted import words
 from tests.unit.glibc import RELEASES, Glibc, Object

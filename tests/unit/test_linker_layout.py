@@ -9,8 +9,8 @@ import pytest
 
 from gdbext.elf.image import read_image
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.layout import locate
-from gdbext.linker.private import (
+from gdbext.linker.loaded.layout import locate
+from gdbext.linker.loaded.private import (
     LT_EXECUTABLE,
     LT_LIBRARY,
     LT_LOADED,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gdbext.elf.image import DT_HASH, DT_STRSZ, DT_STRTAB, DT_SYMTAB
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.linkmaps import RT_ADD, addresses, read_namespaces, walk_chain
+from gdbext.linker.loaded.linkmaps import RT_ADD, addresses, read_namespaces, walk_chain
 from tests.unit import crafted
 from tests.unit.crafted import words
 

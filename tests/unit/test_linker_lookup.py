@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbext.elf.problem import Problem
-from gdbext.linker.choice import BEHIND
-from gdbext.linker.lookup import AGAIN, COPIED, LATER
-from gdbext.linker.matching import COPY, DATA, PLT, Wanted
+from gdbext.linker.lookup.choice import BEHIND
+from gdbext.linker.lookup.lookup import AGAIN, COPIED, LATER
+from gdbext.linker.lookup.matching import COPY, DATA, PLT, Wanted
 from tests.unit.lookups import (
     ABS,
     HIDDEN,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gdbext.elf.symbols import Symbol
-from gdbext.linker import matching
-from gdbext.linker.matching import (
+from gdbext.linker.lookup import matching
+from gdbext.linker.lookup.matching import (
     BASE,
     COPY,
     DATA,

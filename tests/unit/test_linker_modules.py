@@ -8,11 +8,11 @@ import pytest
 
 from gdbext.elf.arch import AARCH64
 from gdbext.elf.problem import Problem
-from gdbext.linker.loading import NOW, binding, deepbind, nodelete, relro
-from gdbext.linker.modules import DLOPENED, LINKER, MAIN, NEEDED, VDSO, read_linker
-from gdbext.linker.process import Region
-from gdbext.linker.rendezvous import find_r_debug, read_main_image
-from gdbext.linker.selection import select_modules
+from gdbext.linker.loaded.loading import NOW, binding, deepbind, nodelete, relro
+from gdbext.linker.loaded.modules import DLOPENED, LINKER, MAIN, NEEDED, VDSO, read_linker
+from gdbext.linker.loaded.rendezvous import find_r_debug, read_main_image
+from gdbext.linker.loaded.selection import select_modules
+from gdbext.linker.process.process import Region
 from tests.unit import crafted, glibc
 from tests.unit.crafted import FakeProcess, words
 from tests.unit.glibc import RELEASES, Object

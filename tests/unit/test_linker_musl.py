@@ -10,12 +10,12 @@ import pytest
 from gdbext.elf.arch import X86_64
 from gdbext.elf.image import DT_GNU_HASH, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_VERSYM, read_image
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.initorder import REVERSE, read_init_order
-from gdbext.linker.linkmaps import LinkMap
-from gdbext.linker.modules import DLOPENED, MAIN, Linker, Module
-from gdbext.linker.musl import Dsos, read_dsos
-from gdbext.linker.scopes import GLOBAL, LOCAL, Scopes
-from gdbext.linker.tables import TableSet
+from gdbext.linker.init.initorder import REVERSE, read_init_order
+from gdbext.linker.loaded.linkmaps import LinkMap
+from gdbext.linker.loaded.modules import DLOPENED, MAIN, Linker, Module
+from gdbext.linker.loaded.musl import Dsos, read_dsos
+from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.lookup.scopes import GLOBAL, LOCAL, Scopes
 from tests.unit import crafted
 from tests.unit.crafted import FakeProcess, words
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gdbext.elf.core import open_core
-from gdbext.linker.process import Region
-from gdbext.linker.regions import core_regions, os_device, parse_maps, region_finder
+from gdbext.linker.process.process import Region
+from gdbext.linker.process.regions import core_regions, os_device, parse_maps, region_finder
 from tests import oracles
 from tests.unit.crafted import NT_FILE, file_note, make_core, note
 

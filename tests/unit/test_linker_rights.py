@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gdbext.linker.rights import (
+from gdbext.linker.opening.rights import (
     Credentials,
     Rights,
     parse_confinement,

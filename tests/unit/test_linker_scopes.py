@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbext.elf.problem import Problem
-from gdbext.linker.linkmaps import STATES
-from gdbext.linker.modules import Linker, read_linker
-from gdbext.linker.rules import glibc_release, read_rules
-from gdbext.linker.scopes import GLOBAL, LOCAL, SYMBOLIC, Scopes, busy
-from gdbext.linker.tables import TableSet
+from gdbext.linker.loaded.linkmaps import STATES
+from gdbext.linker.loaded.modules import Linker, read_linker
+from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.lookup.rules import glibc_release, read_rules
+from gdbext.linker.lookup.scopes import GLOBAL, LOCAL, SYMBOLIC, Scopes, busy
 from tests.unit import crafted, glibc
 from tests.unit.crafted import FakeProcess, words
 from tests.unit.glibc import Glibc

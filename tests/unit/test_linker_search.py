@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from gdbext.elf.image import DT_FLAGS_1, DT_RPATH, DT_RUNPATH
-from gdbext.linker.cache import read_cache
-from gdbext.linker.modules import Linker, Module, read_linker
-from gdbext.linker.process import AT_SECURE
-from gdbext.linker.search import Searches
-from gdbext.linker.searchpaths import expand
+from gdbext.linker.loaded.modules import Linker, Module, read_linker
+from gdbext.linker.needs.cache import read_cache
+from gdbext.linker.needs.search import Searches
+from gdbext.linker.needs.searchpaths import expand
+from gdbext.linker.process.process import AT_SECURE
 from tests.oracles import said_by
 from tests.unit import glibc
 from tests.unit.glibc import Object

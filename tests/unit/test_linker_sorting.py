@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdbext.linker.sorting import sort_by_depth, sort_by_moves
+from gdbext.linker.init.sorting import sort_by_depth, sort_by_moves
 
 Graph = Mapping[int, Sequence[int]]
 SORTS = (sort_by_depth, sort_by_moves)

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.statictls import (
+from gdbext.linker.tls.statictls import (
     StaticTls,
     find_control,
     find_static,
     planned_control,
     with_surplus,
 )
-from gdbext.linker.tlsstate import TlsState, Variables
+from gdbext.linker.tls.tlsstate import TlsState, Variables
 from tests.unit.crafted import words
 
 

@@ -7,15 +7,15 @@ import pytest
 from gdbext.elf.arch import AARCH64, X86_64, Arch
 from gdbext.elf.image import PT_LOAD, PT_TLS, Header, Image, Segment
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.dtv import Dtv, read_dtv
-from gdbext.linker.layout import Layout
-from gdbext.linker.linkmaps import LinkMap
-from gdbext.linker.modules import DLOPENED, MAIN, Linker, Module
-from gdbext.linker.tables import TableSet
-from gdbext.linker.threads import Thread
-from gdbext.linker.tls import Tls
-from gdbext.linker.tlsmodules import DYNAMIC, STATIC, TlsModule, read_tls_modules
-from gdbext.linker.tlsstate import Slot, TlsState, Variables, find_state, read_slots
+from gdbext.linker.loaded.layout import Layout
+from gdbext.linker.loaded.linkmaps import LinkMap
+from gdbext.linker.loaded.modules import DLOPENED, MAIN, Linker, Module
+from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.threads.threads import Thread
+from gdbext.linker.tls.dtv import Dtv, read_dtv
+from gdbext.linker.tls.tls import Tls
+from gdbext.linker.tls.tlsmodules import DYNAMIC, STATIC, TlsModule, read_tls_modules
+from gdbext.linker.tls.tlsstate import Slot, TlsState, Variables, find_state, read_slots
 from tests.unit.crafted import words
 
 NOTHING = BytesMemory({})

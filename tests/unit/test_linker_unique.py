@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdbext.elf.problem import Problem
-from gdbext.linker.unique import Unique, read_unique_symbols
+from gdbext.linker.lookup.unique import Unique, read_unique_symbols
 from tests.unit.crafted import words
 from tests.unit.lookups import IMAGES, MAPS, UNIQUE, Lib, Sym, World, image_of, world
 

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbext.elf.reader import BytesMemory
-from gdbext.linker.freedmaps import (
+from gdbext.linker.loaded.linkmaps import LinkMap, Namespace
+from gdbext.linker.loaded.modules import Linker
+from gdbext.linker.process.process import Region
+from gdbext.linker.unloaded.freedmaps import (
     heap_areas,
     limited,
     search_find_object,
     search_freed_maps,
 )
-from gdbext.linker.linkmaps import LinkMap, Namespace
-from gdbext.linker.modules import Linker
-from gdbext.linker.process import Region
-from gdbext.linker.unloaded import MEMORY, NOTHING, MemorySearch, Unloaded, UnloadedSet
+from gdbext.linker.unloaded.unloaded import MEMORY, NOTHING, MemorySearch, Unloaded, UnloadedSet
 from tests.unit.glibc import RELEASES, Release, expected_layout
 
 HEAP, SIZE = 0x5555_5555_9000, 0x30000

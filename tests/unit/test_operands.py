@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gdbext.findings.operands import (
+from gdbext.findings.crash.operands import (
     aarch64_operands,
     is_canonical,
     jumps_through,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gdbext.findings.differences import compare
-from gdbext.findings.differences_document import to_document
-from gdbext.findings.snapshot import NOWHERE, Snapshot
+from gdbext.findings.snapshots.differences import compare
+from gdbext.findings.snapshots.differences_document import to_document
+from gdbext.findings.snapshots.snapshot import NOWHERE, Snapshot
 from gdbext.render.differences import difference_lines
 from tests.unit.snapshots import LIBC, MAIN, MODULES, ONE, TWO, changed, module, slots, snapshot
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.signature import Site
+from gdbext.findings.crash.signature import Site
 from gdbext.triage.groups import document, grouped
 from gdbext.triage.journal import Journal
 from gdbext.triage.outcome import (

@@ -7,8 +7,8 @@ from typing import Any
 from gdbext.elf.core import decode_path
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_string, read_word
-from gdbext.findings.events import DLCLOSE, DLMOPEN, DLOPEN, DLSYM, THREAD
-from gdbext.linker.dlresults import ARGUMENTS
+from gdbext.findings.tracing.events import DLCLOSE, DLMOPEN, DLOPEN, DLSYM, THREAD
+from gdbext.linker.opening.dlresults import ARGUMENTS
 from gdbext.stops.recorder.calls import Call, Traced
 from gdbext.stops.recorder.registers import register_of
 

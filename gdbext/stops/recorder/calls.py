@@ -15,7 +15,7 @@ import gdb
 from gdbext import loads
 from gdbext.elf.arch import Arch
 from gdbext.elf.reader import Memory
-from gdbext.findings.events import (
+from gdbext.findings.tracing.events import (
     CONSTRUCTOR,
     DESTRUCTOR,
     DLCLOSE,
@@ -26,7 +26,7 @@ from gdbext.findings.events import (
     Event,
 )
 from gdbext.inferior.memory import GdbMemory
-from gdbext.linker.needed import read_needed
+from gdbext.linker.loaded.needed import read_needed
 from gdbext.stops.recorder.failures import Held
 from gdbext.stops.recorder.frames import Backtraces, is_below
 from gdbext.stops.recorder.log import Log

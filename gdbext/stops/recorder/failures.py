@@ -12,9 +12,9 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.reader import Memory
 from gdbext.elf.symbols import read_dynamic_symbols
 from gdbext.inferior import Inferior
-from gdbext.linker.dlresults import RESULT_VARIABLE, DlResult, read_held, result_offsets
-from gdbext.linker.modules import read_linker
-from gdbext.linker.threads import Thread
+from gdbext.linker.loaded.modules import read_linker
+from gdbext.linker.opening.dlresults import RESULT_VARIABLE, DlResult, read_held, result_offsets
+from gdbext.linker.threads.threads import Thread
 from gdbext.stops.recorder.modules import Record
 from gdbext.stops.recorder.registers import thread_pointer
 

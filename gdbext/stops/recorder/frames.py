@@ -16,7 +16,7 @@ import gdb
 from gdbext.elf.arch import Arch
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory
-from gdbext.findings.events import Spot
+from gdbext.findings.tracing.events import Spot
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import function_at, source_position
 from gdbext.stops.recorder.modules import ModuleBook, Record

@@ -13,10 +13,10 @@ import gdb
 from gdbext.elf.arch import ARCHES
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
-from gdbext.findings.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE, classify
-from gdbext.findings.events import DLCLOSE, DLSYM, OPENS, RETURNED, THREAD, Event
-from gdbext.findings.opens import NOLOAD
-from gdbext.linker.dlresults import ARGUMENTS, signalled
+from gdbext.findings.opening.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE, classify
+from gdbext.findings.tracing.events import DLCLOSE, DLSYM, OPENS, RETURNED, THREAD, Event
+from gdbext.findings.tracing.opens import NOLOAD
+from gdbext.linker.opening.dlresults import ARGUMENTS, signalled
 from gdbext.stops.recorder.arguments import (
     KINDS,
     LIBC_OWN,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import gdb
 
-from gdbext.findings.events import DLCLOSE, DLOPEN, PASSED, Event, Spot
-from gdbext.findings.opens import find_requests
+from gdbext.findings.tracing.events import DLCLOSE, DLOPEN, PASSED, Event, Spot
+from gdbext.findings.tracing.opens import find_requests
 from gdbext.stops.recorder.calls import Traced
 from gdbext.stops.recorder.registers import register_of
 

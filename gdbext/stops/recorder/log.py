@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any, TextIO
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.events import Event, Spot
-from gdbext.findings.lifetimes import Count, add
-from gdbext.findings.opens import flag_names
+from gdbext.findings.tracing.events import Event, Spot
+from gdbext.findings.tracing.lifetimes import Count, add
+from gdbext.findings.tracing.opens import flag_names
 from gdbext.render.printable import shown
 
 

@@ -20,11 +20,11 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory, read_word, read_words
 from gdbext.elf.symbols import read_dynamic_symbols
 from gdbext.inferior import Inferior
-from gdbext.linker.images import linker_image, main_image
-from gdbext.linker.linkmaps import LinkMap, read_entry, read_namespaces
-from gdbext.linker.modules import Module
-from gdbext.linker.regions import region_finder
-from gdbext.linker.rendezvous import find_r_debug
+from gdbext.linker.loaded.images import linker_image, main_image
+from gdbext.linker.loaded.linkmaps import LinkMap, read_entry, read_namespaces
+from gdbext.linker.loaded.modules import Module
+from gdbext.linker.loaded.rendezvous import find_r_debug
+from gdbext.linker.process.regions import region_finder
 
 _MOST_NEW = 10_000
 _MOST_SEEN = 4096

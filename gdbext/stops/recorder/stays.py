@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from gdbext.elf.image import DF_1_NODELETE, DT_FLAGS_1
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import Memory, read_word
-from gdbext.findings.events import Stay
+from gdbext.findings.tracing.events import Stay
 from gdbext.inferior import Inferior
-from gdbext.linker.layout import Layout
-from gdbext.linker.modules import Linker, Module, read_linker
-from gdbext.linker.private import LT_LOADED, read_initfini, read_private
-from gdbext.linker.reldeps import read_relocation_needs
-from gdbext.linker.unique import read_unique_symbols
+from gdbext.linker.loaded.layout import Layout
+from gdbext.linker.loaded.modules import Linker, Module, read_linker
+from gdbext.linker.loaded.private import LT_LOADED, read_initfini, read_private
+from gdbext.linker.lookup.unique import read_unique_symbols
+from gdbext.linker.needs.reldeps import read_relocation_needs
 
 _RTLD_NODELETE = 0x1000  # bits/dlfcn.h
 # l_tls_dtor_count stands behind l_tls_modid, 56 from l_tls_initimage (include/link.h, from 2.18)

@@ -1,0 +1,1 @@
+"""Why the program crashed, and what lies near the crash."""

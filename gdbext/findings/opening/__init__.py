@@ -1,0 +1,1 @@
+"""Why a library could not be opened, or could not be."""

@@ -1,0 +1,1 @@
+"""Verdicts: whether a slot holds what ld.so's own lookup gives."""

@@ -1,0 +1,1 @@
+"""Snapshots of a process's linking state, and how two of them differ."""

@@ -1,0 +1,1 @@
+"""What a trace has recorded, and what it shows."""

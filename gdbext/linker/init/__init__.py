@@ -1,0 +1,1 @@
+"""Constructors and destructors, in ld.so's order."""

@@ -1,0 +1,1 @@
+"""What is loaded: link_maps, their images, private fields, symbol tables and files."""

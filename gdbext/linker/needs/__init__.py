@@ -1,0 +1,1 @@
+"""Who needs what, and by which rule each file was found."""

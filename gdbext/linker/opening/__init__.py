@@ -1,0 +1,1 @@
+"""What decides whether a file can be opened, and what a failure leaves behind."""

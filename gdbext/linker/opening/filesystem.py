@@ -1,0 +1,180 @@
+"""Files as one process would see them: its root, its working directory, its rights."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gdbext.elf.file import ElfFile, FileData, map_file, read_elf
+from gdbext.elf.problem import Problem
+from gdbext.linker.opening.rights import NO_RIGHTS, Rights, first_refusal
+
+_OWN = re.compile(r"^/(proc/(?:self|thread-self)|dev/fd)(?=/)")
+_MAGIC = re.compile(r"/proc/\d+/(?:exe|fd/\d+)")
+_MOST_LINKS = 40  # the kernel's MAXSYMLINKS
+
+
+class Refused(Problem):
+    """A file that the process cannot open. `number` is the errno, `reason` what is behind it."""
+
+    def __init__(self, number: int, path: str, reason: str | None) -> None:
+        super().__init__(f"{path}: {reason or os.strerror(number)}")
+        self.number = number
+        self.path = path
+        self.reason = reason
+
+
+class Contents(NamedTuple):
+    """An open file: `path` is the process's, `local` where this machine has it, `real` the
+    process's path without symbolic links; `identity` is (device, inode)."""
+
+    path: str
+    local: str
+    real: str
+    identity: tuple[int, int]
+    data: FileData
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """`roots` are put in front of absolute paths, in the order in which they are tried.
+
+    `directory` is the working directory, None where it is not known; `pid` the process of this
+    machine that /proc/self means.
+    """
+
+    roots: tuple[str, ...]
+    directory: str | None
+    rights: Rights = NO_RIGHTS
+    pid: int | None = None
+    _open: dict[str, Contents | Refused] = field(default_factory=dict)
+    _elf: dict[str, ElfFile] = field(default_factory=dict)
+
+    def absolute(self, path: str) -> str:
+        """`path` from the root on; raises Problem where the working directory is not known."""
+        if path.startswith("/"):
+            return _OWN.sub(self._own, path) if self.pid else path
+        if self.directory is None:
+            raise Problem(f"{path!r} is relative, and the working directory is not known here")
+        return os.path.join(self.directory, path)
+
+    def _own(self, match: re.Match[str]) -> str:
+        return f"/proc/{self.pid}" + ("/fd" if match.group(1) == "dev/fd" else "")
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at `path`, whoever may read it."""
+        return self._find(self.absolute(path)) is not None
+
+    def open(self, path: str) -> Contents:
+        """The contents of the file that the process would get; raises Refused."""
+        path = self.absolute(path)
+        known = self._open.get(path)
+        if known is None:
+            try:
+                known = self._look(path)
+            except Refused as refused:
+                known = refused
+            self._open[path] = known
+        if isinstance(known, Refused):
+            raise known
+        return known
+
+    def elf(self, contents: Contents) -> ElfFile:
+        """Its ELF file, read once; raises Problem for what is none."""
+        found = self._elf.get(contents.path)
+        if found is None:
+            found = self._elf[contents.path] = read_elf(contents.local, contents.data)
+        return found
+
+    def _find(self, path: str) -> tuple[str, str] | None:
+        """(the root under which it is, its path there with links followed)."""
+        for root in self.roots:
+            real = self._resolve(root, path)
+            if real is not None:
+                return root, real
+        return None
+
+    def _resolve(self, root: str, path: str) -> str | None:
+        """`path` without symbolic links, below `root`; None where something is missing."""
+        parts = [p for p in path.split("/") if p not in ("", ".")][::-1]
+        done, links = "", 0
+        while parts:
+            part = parts.pop()
+            if part == "..":
+                done = os.path.dirname(done) if done != "/" else ""
+                continue
+            here = f"{done}/{part}"
+            if _MAGIC.fullmatch(here):
+                done = here  # it leads to an open file, which may have no path
+                continue
+            try:
+                target = os.readlink(root + here)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # it is no link, but it is there
+                    return None
+                done = here
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                return None
+            if target.startswith("/"):
+                done = ""
+            parts += [p for p in target.split("/") if p not in ("", ".")][::-1]
+        return done or "/"
+
+    def _look(self, path: str) -> Contents:
+        found = self._find(path)
+        if found is None:
+            raise Refused(errno.ENOENT, path, self._gap(path))
+        root, real = found
+        try:
+            stats = [(each, os.stat(root + each)) for each in _way(real)]
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO, path, None) from error
+        why = first_refusal(self.rights.credentials, stats)
+        if why is not None:
+            raise Refused(errno.EACCES, path, why)
+        status = stats[-1][1]
+        if status.st_mode & 0o170000 == 0o040000:
+            raise Refused(errno.EISDIR, path, "it is a directory")
+        try:
+            data = map_file(root + real)
+        except Problem as problem:
+            cause = problem.__cause__
+            number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EINVAL
+            raise Refused(number, path, str(problem)) from problem
+        return Contents(path, root + real, real, (status.st_dev, status.st_ino), data)
+
+    def _gap(self, path: str) -> str:
+        """Which part of a path is not there, in words."""
+        for root in self.roots:
+            for each in _way(os.path.normpath(path)):
+                if self._resolve(root, each) is not None:
+                    continue
+                if os.path.islink(root + each):
+                    target = os.readlink(root + each)
+                    return f"{each} is a symbolic link to {target}, which is not there"
+                if each != os.path.normpath(path):
+                    return f"there is no directory {each}"
+        return "there is no such file"
+
+    def names(self, directory: str, most: int = 5000) -> Sequence[str]:
+        """The names in a directory; () where it cannot be read."""
+        found = self._find(directory)
+        if found is None:
+            return ()
+        try:
+            with os.scandir(found[0] + found[1]) as entries:
+                return sorted(entry.name for _, entry in zip(range(most), entries))
+        except OSError:
+            return ()
+
+
+def _way(path: str) -> list[str]:
+    """`/`, `/a`, `/a/b` for `/a/b`."""
+    parts = [p for p in path.split("/") if p]
+    return ["/", *("/" + "/".join(parts[: i + 1]) for i in range(len(parts)))]

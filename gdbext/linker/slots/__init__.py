@@ -1,0 +1,1 @@
+"""Each relocated slot, its state, and where it leads."""

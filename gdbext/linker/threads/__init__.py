@@ -1,0 +1,1 @@
+"""Threads: where each one began, what it waits for, the loader's locks."""

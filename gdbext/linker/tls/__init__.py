@@ -1,0 +1,1 @@
+"""Thread-local storage: modules, the static area, each thread's vector."""

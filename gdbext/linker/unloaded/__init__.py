@@ -1,0 +1,1 @@
+"""What was loaded once, and what is left of it."""
