@@ -23,8 +23,9 @@ _SLICE = 4 * PAGE  # of a stack, from SP on: threads that wait have less
 
 
 class RawThread(NamedTuple):
-    """One thread; `pc` is None and `values` is empty for one that runs. `values` are those of the
-    registers that were asked for. `stack` is an index of stacks, None: it was not looked at."""
+    """One thread; `pc` is None for one that runs and where a core has no registers. `values` are
+    those of the registers that were asked for, none for one that runs. `stack` is an index of
+    stacks, None: it was not looked at."""
 
     number: int
     lwp: int
@@ -121,9 +122,10 @@ def _raw(
     thread.switch()
     frame = gdb.newest_frame()
     pointers = (frame_register(frame, name) for name in arch.thread_pointers)
+    pc = frame_register(frame, arch.pc)  # a damaged core has no registers
     return empty._replace(
         running=False,
-        pc=arch.code_address(int(frame.pc())),
+        pc=arch.code_address(pc) if pc is not None else None,
         thread_pointer=next((p for p in pointers if p), None),
         values=tuple(frame_register(frame, name) for name in registers),
     )

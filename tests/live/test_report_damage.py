@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.bad_input import BUG
@@ -63,9 +63,11 @@ def test_damaged_cores(core: Callable[..., Core], gdb: Callable[..., Gdb], tmp_p
     data = made.path.read_bytes()
     session = gdb(str(made.program))
     numbers = iter(range(1 << 30))
+    e_phoff = 32.5 / len(data)
 
     @bounded
     @given(changes=CHANGES, size=st.one_of(st.just(1.0), PLACES))
+    @example(changes=[(e_phoff, 1, 1)], size=1.0)  # GDB finds no registers, and no PC
     def run(changes: list[tuple[float, int, int]], size: float) -> None:
         path = tmp_path / f"core-{next(numbers)}"  # GDB keeps what it knows of one name
         path.write_bytes(damaged(data, changes, size))
