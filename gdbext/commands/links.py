@@ -137,6 +137,7 @@ def _document(linker: Linker, link: Link) -> dict[str, Any]:
 def links_table(links: list[Link], search: bool = False, quick: bool = False) -> Iterator[str]:
     """One line for each module; `search` adds by which rule its file was found; `quick` as for
     table()."""
+    from gdbext.render.fit import fitting_path
     from gdbext.render.printable import printable
     from gdbext.render.tables import table
 
@@ -162,17 +163,8 @@ def links_table(links: list[Link], search: bool = False, quick: bool = False) ->
     sizes = [max(map(len, column)) for column in zip(headers, *rows)]
     room = terminal_width() - 2 - sum(size + 2 for size in sizes)
     for row, link in zip(rows, links):
-        row.append(_fitting(printable(link.module.path), room))
+        row.append(fitting_path(printable(link.module.path), room))
     yield from table([*headers, "module"], rows, right="opens", quick=quick)
-
-
-def _fitting(path: str, room: int) -> str:
-    """`path` without so many of its first folders that it fits; the file name always stays."""
-    if len(path) <= room:
-        return path
-    cut = path.find("/", max(len(path) - room + len("..."), 0))
-    cut = cut if cut >= 0 else path.rfind("/")
-    return "..." + path[cut:] if cut > 0 else path
 
 
 def _range(link: Link) -> tuple[int | None, int | None]:

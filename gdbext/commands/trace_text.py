@@ -20,7 +20,7 @@ from gdbext.findings.tracing.events import (
     call_text,
 )
 from gdbext.inferior.frames import demangle
-from gdbext.render.fit import shortened, wrapped
+from gdbext.render.fit import fitting_path, wrapped
 from gdbext.render.printable import count, printable
 from gdbext.render.tables import table
 
@@ -141,15 +141,15 @@ def _summary(summary: Summary, width: int) -> Iterator[str]:
     if summary.counts:
         yield ""
         yield "Opens and closes:"
-        rows = [
-            [str(c.opens), str(c.closes), str(c.failures), str(c.unclosed), path]
-            for path, c in sorted(summary.counts.items(), key=lambda row: -row[1].unclosed)
-        ]
         headers = ["opened", "closed", "failed", "not closed", "library"]
+        room = width - sum(len(header) + 2 for header in headers[:-1]) - 2
+        rows = [
+            [str(c.opens), str(c.closes), str(c.failures), str(c.unclosed),
+             fitting_path(printable(path), room)]
+            for path, c in sorted(summary.counts.items(), key=lambda row: -row[1].unclosed)
+        ]  # fmt: skip
         more = len(rows) - _MOST_LIBRARIES
-        right = "opened closed failed"
-        for line in table(headers, rows[:_MOST_LIBRARIES], right):
-            yield shortened(line, width)
+        yield from table(headers, rows[:_MOST_LIBRARIES], right="opened closed failed")
         if more > 0:
             yield f"  and {more} more"
     if summary.stayed:
@@ -177,5 +177,5 @@ def _summary(summary: Summary, width: int) -> Iterator[str]:
         yield ""
         yield "Slowest opens:"
         for event in summary.slowest:
-            name = event.module or event.path or "NULL"
-            yield shortened(printable(f"  {_time(event.duration):>10}  {name}"), width)
+            name = printable(event.module or event.path or "NULL")
+            yield f"  {_time(event.duration):>10}  {fitting_path(name, width - 14)}"

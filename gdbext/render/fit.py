@@ -18,6 +18,15 @@ def shortened(text: str, width: int) -> str:
     return f"{text[: width - 1 - tail]}…{text[-tail:]}"
 
 
+def fitting_path(path: str, room: int) -> str:
+    """`path` without so many of its first folders that it fits; the file name always stays."""
+    if len(path) <= room:
+        return path
+    cut = path.find("/", max(len(path) - room + len("..."), 0))
+    cut = cut if cut >= 0 else path.rfind("/")
+    return "..." + path[cut:] if cut > 0 else path
+
+
 def wrapped(head: str, text: str, width: int) -> Iterator[str]:
     """`head` and `text` in lines of `width` columns, those after the first below the text.
 
@@ -34,11 +43,16 @@ def wrapped(head: str, text: str, width: int) -> Iterator[str]:
 
 
 def _cut(text: str, room: int) -> int:
-    """Where to cut a text that is too long: at a space, behind a slash, or anywhere."""
+    """Where to cut a text that is too long: at a space, behind a slash, or anywhere; nearer to
+    the front only where the next word then stays whole."""
     cut = text.rfind(" ", room // 2, room + 1)
     if cut <= 0:
         cut = max(text.rfind(mark, room // 2, room) + len(mark) for mark in ("/", "::", ","))
-    return cut if cut > room // 2 else room
+    if cut > room // 2:
+        return cut
+    space = text.rfind(" ", 1, room // 2)
+    word = text[space + 1 :].split(" ", 1)[0]
+    return space if space > 0 and len(word) <= room else room
 
 
 def fitted(

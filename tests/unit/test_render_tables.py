@@ -7,7 +7,7 @@ import tabulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdbext.render.fit import fitted, wrapped
+from gdbext.render.fit import fitted, fitting_path, wrapped
 from gdbext.render.tables import pairs, quick_table, table
 
 # Of the characters that are one column wide, and of those that must be escaped.
@@ -105,3 +105,27 @@ def test_wrapping_ends_and_keeps_all_but_spaces(text: str, width: int, head: int
     text = " ".join(text.split())
     lines = list(wrapped("h" * head, text, width))
     assert "".join("".join(lines).split()) == "h" * head + "".join(text.split())
+
+
+def test_a_long_word_stays_whole_where_a_line_has_room_for_it() -> None:
+    words = "called from _ctypes.cpython-311-x86_64-linux-gnu.so+0xfdcb py_dl_open"
+    assert list(wrapped("  ", words, 58)) == [
+        "  called from",
+        "  _ctypes.cpython-311-x86_64-linux-gnu.so+0xfdcb",
+        "  py_dl_open",
+    ]
+    assert list(wrapped("", f"no room {'x' * 70}", 60))[0] == f"no room {'x' * 52}"
+
+
+@pytest.mark.parametrize(
+    ("room", "shown"),
+    [
+        (40, "/opt/site/numpy/linalg/_umath.so"),
+        (30, ".../numpy/linalg/_umath.so"),
+        (20, ".../linalg/_umath.so"),
+        (19, ".../_umath.so"),
+        (3, ".../_umath.so"),
+    ],
+)
+def test_a_path_loses_its_first_folders(room: int, shown: str) -> None:
+    assert fitting_path("/opt/site/numpy/linalg/_umath.so", room) == shown
