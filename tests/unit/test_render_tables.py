@@ -114,7 +114,7 @@ def test_a_long_word_stays_whole_where_a_line_has_room_for_it() -> None:
         "  _ctypes.cpython-311-x86_64-linux-gnu.so+0xfdcb",
         "  py_dl_open",
     ]
-    assert list(wrapped("", f"no room {'x' * 70}", 60))[0] == f"no room {'x' * 52}"
+    assert next(wrapped("", f"no room {'x' * 70}", 60)) == f"no room {'x' * 52}"
 
 
 @pytest.mark.parametrize(
