@@ -7,11 +7,12 @@ kept, and linker.unloaded is told of them when somebody asks.
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from collections import deque
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gdb
 
@@ -20,6 +21,7 @@ _MOST_NAMESPACES = 16  # glibc, DL_NNS
 _LONGEST_NAME = 4096  # PATH_MAX
 _HEAD = 1024  # holds the ELF header, the program headers and most often the build-id
 _TIME = 0.05  # seconds for one event; the next one goes on
+_TELLS_WHAT_GOES = hasattr(gdb.events, "free_objfile")  # not GDB 10
 _MAP = struct.Struct("<5Q")  # l_addr, l_name, l_ld, l_next, l_prev
 _R_DEBUG = struct.Struct("<I4xQ8xI12xQ")  # version, map, state, next
 
@@ -46,10 +48,17 @@ class Unload(NamedTuple):
     build_id: str | None
 
 
+class _Seen(NamedTuple):
+    """A link_map that was seen, and the file name in its l_name."""
+
+    address: int
+    file_name: bytes
+
+
 class _Process(NamedTuple):
     pid: int
     r_debug: int
-    chains: dict[int, list[int]]  # by namespace's r_debug: the link_maps that were seen last
+    chains: dict[int, list[_Seen]]  # by namespace's r_debug: what was seen last
 
 
 _kept: dict[Load, None] = {}
@@ -76,6 +85,24 @@ def on_new_objfile(event: gdb.NewObjFileEvent) -> None:
         _look(inferior, pid)
 
 
+def on_free_objfile(event: Any) -> None:  # noqa: ANN401
+    """A library goes. The next one may have its very link_map, load bias and path, so all from
+    its place on is read anew."""
+    if event.objfile.owner is not None:
+        return  # a separate debug file
+    name = os.path.basename(os.fsencode(event.objfile.filename or ""))
+    for process in _latest:
+        places = [
+            (chain, place)
+            for chain in process.chains.values()
+            for place, seen in enumerate(chain)
+            if seen.file_name == name
+        ]
+        # GDB may know it by what its link leads to: then it can be any of them
+        for chain, place in places or [(chain, 0) for chain in process.chains.values()]:
+            del chain[place:]
+
+
 def _forget(pid: int) -> None:
     _latest.clear()
     for load in kept(pid):
@@ -100,28 +127,32 @@ def _look(inferior: gdb.Inferior, pid: int) -> None:
 
 
 def _extend(
-    inferior: gdb.Inferior, pid: int, chain: list[int], first: int, deadline: float
+    inferior: gdb.Inferior, pid: int, chain: list[_Seen], first: int, deadline: float
 ) -> None:
     """Follow a chain from where it was followed to before."""
 
     def words(address: int) -> tuple[int, ...]:
         return _MAP.unpack(bytes(inferior.read_memory(address, _MAP.size)))
 
+    if chain and not _TELLS_WHAT_GOES:
+        chain.pop()
     following = first
     while chain:  # the last ones may have been unloaded
-        _, _, _, following, previous = words(chain[-1])
-        before = chain[-2] if len(chain) > 1 else 0
-        if previous == before and (words(before)[3] if before else first) == chain[-1]:
+        last = chain[-1].address
+        _, _, _, following, previous = words(last)
+        before = chain[-2].address if len(chain) > 1 else 0
+        if previous == before and (words(before)[3] if before else first) == last:
             break
         chain.pop()
         following = first
     while following and time.monotonic() < deadline:
         address = following
         l_addr, l_name, l_ld, following, previous = words(address)
-        if previous != (chain[-1] if chain else 0):
+        if previous != (chain[-1].address if chain else 0):
             return  # damaged, or a loop
-        chain.append(address)
-        _keep(inferior, Load(pid, address, l_addr, l_ld, _string(inferior, l_name), b""))
+        name = _string(inferior, l_name)
+        chain.append(_Seen(address, os.path.basename(name)))
+        _keep(inferior, Load(pid, address, l_addr, l_ld, name, b""))
 
 
 def _keep(inferior: gdb.Inferior, load: Load) -> None:

@@ -322,6 +322,7 @@ endif
 # unloaded: musl unloads nothing
 ifneq ($(glibc),)
 $(call lib,unloaded,libgone.so,plugin.c)
+$(call lib,unloaded,libnext.so,plugin.c)
 $(call exe,unloaded,host,host.c)
 endif
 

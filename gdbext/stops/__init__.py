@@ -19,6 +19,10 @@ def connect() -> None:
     _connected.append(lambda: gdb.events.stop.disconnect(_on_stop))
     gdb.events.new_objfile.connect(loads.on_new_objfile)
     _connected.append(lambda: gdb.events.new_objfile.disconnect(loads.on_new_objfile))
+    going = getattr(gdb.events, "free_objfile", None)
+    if going is not None:  # GDB 10 has none
+        going.connect(loads.on_free_objfile)
+        _connected.append(lambda: going.disconnect(loads.on_free_objfile))
     settings.dlopen_listeners.append(update_dlopen_stop)
     settings.trace_listeners.append(update_trace)
 

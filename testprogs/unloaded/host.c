@@ -92,6 +92,15 @@ int main(int argc, char **argv)
         unload();
         return function(1);
     }
+    if (strcmp(mode, "next") == 0) { /* it may get all addresses of the first one */
+        dlclose(handle);
+        handle = dlopen("libnext.so", RTLD_NOW);
+        if (handle == NULL)
+            return 2;
+        function = (int (*)(int))symbol("work");
+        unload();
+        return function(1);
+    }
     if (strcmp(mode, "table") == 0) {
         unload();
         return table->run(1);

@@ -69,6 +69,19 @@ def test_seen_by_gdb(live: Callable[..., Gdb], program: Callable[[str], Program]
     assert report.frames[0].endswith(f" libgone.so (unloaded), +{work:#x}, work")
 
 
+def test_another_library_in_its_place(live: Callable[..., Gdb]) -> None:
+    """GDB's events, the trace and what is left in memory: the last one of two is told."""
+    for events, before in ((True, None), (True, "plug-trace on"), (False, None)):
+        gdb = live("unloaded/host", "next", until=None, gdbext=events)
+        if before:
+            gdb.cmd(before)
+        gdb.until_signal("SIGSEGV")
+        if not events:
+            load_gdbext(gdb)
+        place = gdb.json(f"plug-where {value(gdb, 'function'):#x}")
+        assert (Path(place["module"]).name, place["symbol"]) == ("libnext.so", "work")
+
+
 def test_found_in_memory(live: Callable[..., Gdb], program: Callable[[str], Program]) -> None:
     gdb = live("unloaded/host", "call", until="unloaded", gdbext=False)
     load_gdbext(gdb)
