@@ -11,6 +11,7 @@ import os
 import struct
 import time
 from collections import deque
+from collections.abc import Callable, Set
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -61,10 +62,15 @@ class _Process(NamedTuple):
     chains: dict[int, list[_Seen]]  # by namespace's r_debug: what was seen last
 
 
+MapId = tuple[int, int, int]  # a link_map's address, l_addr, l_ld
+
 _kept: dict[Load, None] = {}
 _latest: list[_Process] = []
 # What plug-trace adds, the latest last.
 unloads: deque[Unload] = deque(maxlen=_MOST_KEPT)
+# By process id: it sees itself what comes and goes, so that nothing is read here. The function
+# tells what it has seen being loaded and is not among these link_maps now.
+traced: dict[int, Callable[[Set[MapId]], list[Unload]]] = {}
 
 
 def kept(pid: int) -> list[Load]:
@@ -76,7 +82,11 @@ def on_new_objfile(event: gdb.NewObjFileEvent) -> None:
     """Keep what is new since the last event."""
     inferior = gdb.selected_inferior()
     pid = inferior.pid
-    if not pid or getattr(getattr(inferior, "connection", None), "type", "") == "core":
+    if (
+        not pid
+        or pid in traced
+        or getattr(getattr(inferior, "connection", None), "type", "") == "core"
+    ):
         return
     space = gdb.current_progspace()
     if space is not None and event.new_objfile.filename == space.filename:
@@ -88,7 +98,7 @@ def on_new_objfile(event: gdb.NewObjFileEvent) -> None:
 def on_free_objfile(event: Any) -> None:  # noqa: ANN401
     """A library goes. The next one may have its very link_map, load bias and path, so all from
     its place on is read anew."""
-    if event.objfile.owner is not None:
+    if event.objfile.owner is not None or gdb.selected_inferior().pid in traced:
         return  # a separate debug file
     name = os.path.basename(os.fsencode(event.objfile.filename or ""))
     for process in _latest:
@@ -101,6 +111,14 @@ def on_free_objfile(event: Any) -> None:  # noqa: ANN401
         # GDB may know it by what its link leads to: then it can be any of them
         for chain, place in places or [(chain, 0) for chain in process.chains.values()]:
             del chain[place:]
+
+
+def end_trace(pid: int) -> None:
+    """The trace of this process ends: what is loaded now is read here again."""
+    if traced.pop(pid, None) is not None and gdb.selected_inferior().pid == pid:
+        _latest.clear()
+        with suppress(gdb.error):
+            _look(gdb.selected_inferior(), pid)
 
 
 def _forget(pid: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 import gdb
@@ -33,8 +33,9 @@ def read_unloaded(
 ) -> UnloadedSet:
     """The unloaded libraries; `areas` is where ld.so's freed memory may be."""
     memory = inferior.memory
+    live = {(m.address, m.l_addr, m.l_ld) for n in linker.namespaces for m in n.maps}
     return UnloadedSet(
-        records=(*_seen(inferior, linker), *_traced(inferior), *_logged(inferior, linker)),
+        records=(*_seen(inferior, live), *_traced(inferior, live), *_logged(inferior, linker)),
         search=MemorySearch(
             lambda: search_freed_maps(memory, linker, areas),
             lambda address: search_find_object(memory, areas, address),
@@ -59,9 +60,8 @@ def debug_symbols(build_id: str | None) -> SymbolTable | None:
     return None
 
 
-def _seen(inferior: Inferior, linker: Linker) -> Iterator[Unloaded]:
+def _seen(inferior: Inferior, live: Set[loads.MapId]) -> Iterator[Unloaded]:
     """What came while GDB watched and is not loaded any more."""
-    live = {(m.address, m.l_addr, m.l_ld) for n in linker.namespaces for m in n.maps}
     pid = inferior.gdb.pid
     for load in loads.kept(pid):
         if (load.address, load.l_addr, load.l_ld) in live or not load.name:
@@ -75,10 +75,13 @@ def _seen(inferior: Inferior, linker: Linker) -> Iterator[Unloaded]:
         yield Unloaded(path, image.start, image.end, build_id, EVENTS, False, headers)
 
 
-def _traced(inferior: Inferior) -> Iterator[Unloaded]:
-    for one in loads.unloads:
-        if one.pid == inferior.gdb.pid:
-            yield Unloaded(one.path, one.start, one.end, one.build_id, TRACE)
+def _traced(inferior: Inferior, live: Set[loads.MapId]) -> Iterator[Unloaded]:
+    """What plug-trace saw going, and what went since it looked last."""
+    pid = inferior.gdb.pid
+    still = loads.traced.get(pid)
+    went = still(live) if still is not None else []
+    for one in (*(one for one in loads.unloads if one.pid == pid), *went):
+        yield Unloaded(one.path, one.start, one.end, one.build_id, TRACE)
 
 
 def read_log(inferior: Inferior, path: str) -> list[LoggedLoad]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import gdb
 
-from gdbext import settings
+from gdbext import loads, settings
 from gdbext.elf.problem import Problem
 from gdbext.findings.tracing.events import CONSTRUCTOR, DESTRUCTOR, THREAD
 from gdbext.inferior import Inferior
@@ -81,6 +81,8 @@ def turn_off() -> None:
     _delete_points()
     for recorder in _recorders:
         recorder.log.close()
+        for pid in recorder.processes:
+            loads.end_trace(pid)
         recorder.processes.clear()
 
 
@@ -127,6 +129,8 @@ def _arm() -> None:
     for record in records:
         if record in libcs or holds(record.path, LINKERS):
             _arm_library(process, record, every)
+    if _points:
+        loads.traced[process.pid] = process.gone
 
 
 def _refresh(process: Traced) -> None:
@@ -226,7 +230,8 @@ def _on_exited(event: gdb.ExitedEvent) -> None:
     recorder = _recorders[0]
     pids = {i.pid for i in gdb.inferiors() if i.pid and i is not event.inferior}
     for pid in [p for p in recorder.processes if p not in pids]:
-        recorder.processes.pop(pid).gone(recorder.log)
+        loads.end_trace(pid)
+        recorder.processes.pop(pid).over(recorder.log)
     if not recorder.processes:
         _delete_points()
 
@@ -234,9 +239,10 @@ def _on_exited(event: gdb.ExitedEvent) -> None:
 def _on_clear(_event: object) -> None:
     """An exec, or another program: the addresses are of no use any more."""
     recorder = _recorders[0]
-    gone = recorder.processes.pop(gdb.selected_inferior().pid, None)
-    if gone is not None:
-        gone.gone(recorder.log)
+    process = recorder.processes.pop(gdb.selected_inferior().pid, None)
+    if process is not None:
+        loads.traced.pop(process.pid, None)
+        process.over(recorder.log)
     # GDB walks its breakpoints just now: 13.1 crashes when several are deleted (seen at an exec).
     old = list(_points.values())
     _points.clear()

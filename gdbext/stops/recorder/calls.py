@@ -7,6 +7,7 @@ is seen with a stack pointer above it, or when a later call is not above it on t
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,10 +85,7 @@ class Traced:
         `opened` is the handle that dlopen gave, `closed` the one that dlclose was given; `whole`:
         in every namespace, whatever the base one's number of entries says."""
         came, went = self.book.walk() if whole else self.book.refresh(self.memory, opened, closed)
-        for gone in went:
-            loads.unloads.append(
-                loads.Unload(self.pid, gone.path, gone.start, gone.end, gone.build_id)
-            )
+        loads.unloads.extend(map(self._unload, went))
         if came or went:
             self._attribute(log, tuple([r.path for r in came]), tuple([r.path for r in went]))
 
@@ -126,7 +124,18 @@ class Traced:
                 if r.path in self.unclaimed and r.path.rpartition("/")[2] in names
             ]
 
-    def gone(self, log: Log) -> None:
+    def gone(self, live: Set[loads.MapId]) -> list[loads.Unload]:
+        """What was loaded at the last look and is not among these link_maps."""
+        return [
+            self._unload(record)
+            for record in self.book.live.values()
+            if (record.map.address, record.map.l_addr, record.map.l_ld) not in live
+        ]
+
+    def _unload(self, gone: Record) -> loads.Unload:
+        return loads.Unload(self.pid, gone.path, gone.start, gone.end, gone.build_id)
+
+    def over(self, log: Log) -> None:
         """The process is gone, and with it what ran."""
         for calls in self.calls.values():
             while calls:
