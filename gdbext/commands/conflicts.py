@@ -24,6 +24,8 @@ KINDS = {
     "typeinfo": "C++ type descriptions: that they are one makes exceptions and casts work",
 }
 _BESIDE_NAME = 16  # columns of a symbol's row
+_MOST_REASONS = 12
+_MOST_NAMES = 3  # modules of one reason; more are counted
 _MOST_SYMBOLS = 20  # of one loser and winner; more are counted
 
 
@@ -69,29 +71,33 @@ class PlugConflicts(Command):
             "benign": [{**_document(c), "kind": c.kind} for c in found if c.kind is not None],
             "families": [_family(family) for family in facts.families],
             "duplicate_symbols": facts.conflicts.duplicates,
-            "unknown": [shown(text) for text in facts.conflicts.unknown],
+            "unknown": [
+                shown(f"{module.path}: {reason}") for module, reason in facts.conflicts.unknown
+            ],
         }
 
     def text(self, facts: ConflictFacts, args: argparse.Namespace) -> Iterator[str]:
-        from gdbext.render.printable import count, printable
+        from gdbext.render.fit import wrapped
+        from gdbext.render.printable import count
 
+        width = terminal_width()
         found = facts.conflicts.found
         true = [c for c in found if c.kind is None]
-        yield f"{count(len(true), 'conflict')}" + (":" if true else "")
+        unknown = unknown_text(facts.conflicts)
+        yield f"{count(len(true), 'conflict')}{unknown}" + (":" if true else "")
         yield from _groups(true)
         benign = [c for c in found if c.kind is not None]
         for kind, meaning in KINDS.items():
             same = [c for c in benign if c.kind == kind]
             if same:
-                yield f"{len(same)} benign ({kind}): {meaning}"
+                yield from wrapped(f"{len(same)} benign ({kind}): ", meaning, width)
                 yield from _groups(same) if args.benign else ()
         yield from families_text(facts.families)
         yield (
             f"{count(facts.conflicts.duplicates, 'strong symbol')} defined by more than one "
             "module; that alone is no conflict"
         )
-        for text in facts.conflicts.unknown:
-            yield f"Not judged: {printable(text)}"
+        yield from not_judged("Not judged: ", facts.conflicts, width)
 
 
 def _document(conflict: Conflict) -> dict[str, Any]:
@@ -123,6 +129,31 @@ def _family(family: Family) -> dict[str, Any]:
             for copy in family.copies
         ],
     }
+
+
+def unknown_text(conflicts: Conflicts) -> str:
+    """What a count of conflicts leaves open: nothing, or the modules that were not judged."""
+    from gdbext.render.printable import count
+
+    modules = {module.map.address for module, _ in conflicts.unknown}
+    return f", unknown of {count(len(modules), 'module')}" if modules else ""
+
+
+def not_judged(head: str, conflicts: Conflicts, width: int) -> Iterator[str]:
+    """Why references could not be judged: each reason once, with the modules that have it."""
+    from gdbext.render.fit import wrapped
+    from gdbext.render.printable import printable
+
+    reasons: dict[str, list[str]] = {}
+    for module, reason in conflicts.unknown:
+        reasons.setdefault(reason, []).append(module.file_name)
+    order = sorted(reasons.items(), key=lambda item: -len(item[1]))
+    for reason, names in order[:_MOST_REASONS]:
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        text = f"{', '.join(names[:_MOST_NAMES])}{more}: {reason}"
+        yield from wrapped(head, printable(text), width)
+    if len(order) > _MOST_REASONS:
+        yield f"{head}{len(order) - _MOST_REASONS} more reasons (-json shows all)"
 
 
 def _groups(conflicts: list[Conflict]) -> Iterator[str]:

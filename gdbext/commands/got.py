@@ -190,11 +190,10 @@ def _text(judged: JudgedModule, whole: bool, quick: bool, width: int) -> Iterato
     verdicts = judged.judgements.verdicts
     fine = verdicts.count("ok") == len(verdicts)
     states = counts(["bound", "lazy", "null", "dangling", None], slots.states)
-    yield f"{printable(module.module.path)}: {count(len(slots), 'slot')}" + (
-        f" ({states}): {_summed(verdicts)}" if states else ""
-    )
+    told = count(len(slots), "slot") + (f" ({states}): {_summed(verdicts)}" if states else "")
+    yield from wrapped("", f"{printable(module.module.path)}: {told}", width)
     if module.problem:
-        yield f"  cannot be read: {printable(module.problem)}"
+        yield from wrapped("  cannot be read: ", printable(module.problem), width)
     if whole and module.header is not None and module.header_address is not None:
         head = f"  GOT at {module.header_address:#x}: "
         yield from wrapped(head, _header_text(*module.header), width)

@@ -203,7 +203,7 @@ def _in_full(linker: Linker, link: Link) -> Iterator[str]:
     ]
     if link.search is not None:
         rows.append(("found", f"{link.search.rule or 'unknown'}: {link.search.text}"))
-    yield from pairs(rows)
+    yield from pairs(rows, terminal_width())
 
 
 def _opener(link: Link) -> str:

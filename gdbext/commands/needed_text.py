@@ -19,12 +19,13 @@ _DEEPEST = 16  # levels that are indented
 _MOST_WAYS = 12
 _MOST_ABOVE = 12  # references on one line, unless a module is named
 _NAMES = 46  # columns of the tree at most, where the terminal is narrow
+_NO_ROOM = 24  # columns in which no folder can be told
 _KEPT = {
     "program": "the program",
     "preloaded": "preloaded",
     "nodelete": "not open, kept by NODELETE",
     "relocation": "not open, kept by a relocation",
-    "unknown": "not open, kept for a reason that is not known",
+    "unknown": "not open, why kept is unknown",
 }
 
 
@@ -33,7 +34,7 @@ def lines(facts: Needs) -> Iterator[str]:
     from gdbext.render.printable import printable
 
     yield from (f"Damaged: {printable(problem)}" for problem in facts.linker.problems)
-    yield _summary(facts)
+    yield from _wrapped("", _summary(facts))
     yield from _tree(facts)
     for module in facts.chosen:
         yield from _kept(facts, module)
@@ -53,16 +54,21 @@ def _summary(facts: Needs) -> str:
     cycles = [c for c in facts.dependencies.cycles if facts.concerns(c.modules)]
     drift = [d for d in facts.drift if facts.concerns(d.modules)]
     wrong = sum(len(facts.versions[m.map.address].wrong) for m in facts.shown)
+    unread = sum(facts.dependencies.needs[m.map.address] is None for m in facts.shown)
     words = [
         count(len(cycles), "cycle") if cycles else "no cycle",
         f"{count(wrong, 'version')} not provided" if wrong else "every version provided",
         f"{count(len(drift), 'case')} of drift" if drift else "no drift",
     ]
-    return f"{count(len(facts.shown), 'module')}: {', '.join(words)}"
+    text = f"{count(len(facts.shown), 'module')}: {', '.join(words)}"
+    if unread:
+        text += f", as far as is known: what is needed is unknown of {count(unread, 'module')}"
+    return text
 
 
 def _tree(facts: Needs) -> Iterator[str]:
     """The name, the rule by which the file was found, its folder."""
+    from gdbext.render.fit import fitting_path
     from gdbext.render.printable import printable
     from gdbext.render.tree import Child, tree_rows
 
@@ -94,7 +100,8 @@ def _tree(facts: Needs) -> Iterator[str]:
             yield "  " + text
             continue
         head = f"  {text:<{size}}  {rule:<{room}}  "
-        yield (head + _fitting(folder, width - len(head))).rstrip()
+        room_left = width - len(head)
+        yield (head + (fitting_path(folder, room_left) if room_left > _NO_ROOM else "")).rstrip()
 
 
 def _above(text: str, row: Row, width: int) -> Iterator[str]:
@@ -102,12 +109,6 @@ def _above(text: str, row: Row, width: int) -> Iterator[str]:
 
     indent = "  " * (min(row.depth, _DEEPEST) + 1)
     yield from wrapped(indent, text.strip(), width)
-
-
-def _fitting(folder: str, room: int) -> str:
-    if len(folder) <= room:
-        return folder
-    return "…" + folder[len(folder) - room + 1 :] if room > 8 else ""
 
 
 def _row_text(row: Row, full: bool) -> str:
@@ -239,7 +240,8 @@ def _paragraph(head: str, text: str, evidence: Sequence[str]) -> Iterator[str]:
     from gdbext.render.printable import printable
 
     yield from _wrapped(f"{head}: ", printable(text))
-    yield from (f"  {printable(line)}" for line in evidence)
+    for line in evidence:
+        yield from _wrapped("  ", printable(line))
 
 
 def _wrapped(head: str, text: str) -> Iterator[str]:

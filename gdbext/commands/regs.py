@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gdb
 
 from gdbext import settings
-from gdbext.commands.base import Command
+from gdbext.commands.base import Command, terminal_width
 
 if TYPE_CHECKING:
     import argparse
 
     from gdbext.findings.crash.registers import Register
     from gdbext.inferior import Inferior
+
+
+_BEHIND_VALUE = 32  # columns of a register's name and value
 
 
 class Registers(NamedTuple):
@@ -59,10 +62,12 @@ class PlugRegs(Command):
     def text(self, facts: Registers, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
         from gdbext.findings.crash.description import register_line
         from gdbext.inferior.frames import demangle
+        from gdbext.render.fit import wrapped
         from gdbext.render.printable import printable
 
         for register in facts.rows:
-            yield printable(register_line(register, demangle))
+            line = printable(register_line(register, demangle))
+            yield from wrapped(line[:_BEHIND_VALUE], line[_BEHIND_VALUE:], terminal_width())
 
 
 def register_document(register: Register) -> dict[str, Any]:

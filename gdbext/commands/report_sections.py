@@ -6,7 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gdbext.commands.conflicts import KINDS, families_text, name_of
+from gdbext.commands.conflicts import (
+    KINDS,
+    families_text,
+    name_of,
+    not_judged,
+    unknown_text,
+)
 from gdbext.commands.links import links_table
 from gdbext.commands.reportfacts import PARTS
 from gdbext.findings.crash.description import how_known
@@ -147,7 +153,7 @@ def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     benign = [c for c in found.found if c.kind is not None]
     kinds = ", ".join(k for k in KINDS if any(c.kind == k for c in benign))
     told = f", {len(benign)} benign ({kinds})" if benign else ""
-    yield f"  {count(len(true), 'conflict')}{told}"
+    yield f"  {count(len(true), 'conflict')}{told}{unknown_text(found)}"
     groups: dict[tuple[int, int], list[Conflict]] = {}
     for conflict in true:
         key = conflict.loser.map.address, conflict.winner.map.address
@@ -159,10 +165,7 @@ def conflict_lines(facts: ReportFacts, width: int) -> Iterator[str]:
     if len(groups) > _MOST_ROWS:
         yield f"  and {len(groups) - _MOST_ROWS} more pairs of modules: plug-conflicts"
     yield from families_text(part.facts.families)
-    for text in found.unknown[:_MOST_NAMES]:
-        yield from wrapped("  not judged: ", printable(text), width)
-    if len(found.unknown) > _MOST_NAMES:
-        yield f"  not judged: {len(found.unknown) - _MOST_NAMES} more"
+    yield from not_judged("  not judged: ", found, width)
 
 
 def _lost_lines(same: list[Conflict], width: int) -> Iterator[str]:
@@ -171,7 +174,7 @@ def _lost_lines(same: list[Conflict], width: int) -> Iterator[str]:
     more = f"and {len(same) - _MOST_NAMES} more" if len(same) > _MOST_NAMES else ""
     head = printable(f"  {same[0].loser.file_name} lost to {same[0].winner.file_name}: ")
     line = f"{', '.join(names)} {more}".rstrip()
-    if len(line) <= _LONGEST_LINE:
+    if len(head) + len(line) <= min(width, _LONGEST_LINE):
         yield from wrapped(head, line, width)
         return
     yield from wrapped(head, count(len(same), "symbol"), width)

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 _MOST_FRAMES = 40
 _MOST_SLOTS = 16
 _WIDE = 120
+_NO_CAUSE = (
+    "unknown: no rule about libraries fits. Look first at the innermost frame of your own code: "
+    "in GDB, frame NUMBER, info args, info locals."
+)
 
 
 def report_lines(facts: ReportFacts, color: bool, width: int) -> Iterator[str]:
@@ -72,6 +76,8 @@ def _more(facts: ReportFacts) -> Iterator[tuple[str, str]]:
     cause = facts.crash.causes.cause
     if cause is not None:
         yield "next", NEXT_STEPS[cause.rule]
+    elif facts.crash.signal:
+        yield "cause", _NO_CAUSE
     for note in facts.notes:
         yield "note", note
     if facts.missing:
@@ -98,7 +104,8 @@ def _frames(facts: ReportFacts, width: int) -> Iterator[str]:
         elif ghost is not None and ghost.library.build_id is not None:
             builds[os.path.basename(ghost.library.path)] = ghost.library.build_id
     rows = [[name, build] for name, build in builds.items()]
-    yield from table(["module", "build-id"], rows, quick=True) if rows else ()
+    headers = ["module", "build-id"]
+    yield from table(headers, fitted(headers, rows, width, (0,)), quick=True) if rows else ()
 
 
 def _near(facts: ReportFacts, width: int) -> Iterator[str]:

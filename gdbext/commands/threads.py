@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from gdbext import settings
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _MOST_NUMBERS = 12
 _MOST_NAMES = 3
 _MOST_IN_LINE = 12
+_MOST_FRAMES = 16  # of one stack, unless all are wanted
+_RECURSION = 3  # calls of one function in a row
 
 
 class PlugThreads(Command):
@@ -77,7 +80,7 @@ class PlugThreads(Command):
 
 def _group(group: Group, every: bool, width: int) -> Iterator[str]:
     from gdbext.commands.threadfacts import spot_text
-    from gdbext.findings.threads import OTHER, is_plugin, wait_text, waiting_call
+    from gdbext.findings.threads import OTHER, wait_text, waiting_call
     from gdbext.inferior.frames import demangle
     from gdbext.render.fit import wrapped
     from gdbext.render.printable import printable
@@ -98,31 +101,46 @@ def _group(group: Group, every: bool, width: int) -> Iterator[str]:
     if group.frames and not every:
         names = [demangle(f.name) if f.name else "??" for f in group.frames]
         rows.append(("stack", " < ".join(_folded(names))))
-    for frame in group.frames:
-        if every:
-            what = (
-                "unloaded"
-                if frame.spot.ghost
-                else "plugin"
-                if is_plugin(frame.spot.module)
-                else "frame"
-            )
-            rows.append((what, _frame_text(frame)))
-        elif frame.spot.ghost is not None:
-            rows.append(("unloaded", _frame_text(frame)))
-        elif is_plugin(frame.spot.module):
-            rows.append(("plugin", _frame_text(frame)))
+    rows += _frame_rows(group.frames, every)
     yield from wrapped("", printable(_title(group)), width)
     for name, fact in rows:
         yield from wrapped(f"  {name:<12}", printable(fact), width)
 
 
+def _frame_rows(frames: Sequence[Frame], every: bool) -> Iterator[tuple[str, str]]:
+    """What each frame to show is and where; a recursion's frames are one row."""
+    from gdbext.findings.threads import is_plugin
+
+    kept: list[tuple[str, Frame]] = []
+    for frame in frames:
+        if frame.spot.ghost is not None:
+            kept.append(("unloaded", frame))
+        elif is_plugin(frame.spot.module) or every:
+            kept.append(("plugin" if is_plugin(frame.spot.module) else "frame", frame))
+    runs = [list(run) for _, run in groupby(kept, key=lambda row: (row[0], _frame_text(row[1])))]
+    shown = runs if every else runs[:_MOST_FRAMES]
+    for run in shown:
+        what, first = run[0]
+        last = run[-1][1].level
+        levels = f"#{first.level}" if len(run) == 1 else f"#{first.level} to #{last}"
+        yield what, f"{levels} {_frame_text(first)}"
+    rest = sum(map(len, runs[len(shown) :]))
+    if rest:
+        yield "", f"and {rest} more such frames: plug-threads -all"
+
+
 def _folded(names: list[str]) -> list[str]:
-    """The names of a stack, the middle of a deep one left out."""
-    if len(names) <= _MOST_IN_LINE:
-        return names
+    """The names of a stack, those of a recursion once, the middle of a deep one left out."""
+    runs = [(name, len(list(run))) for name, run in groupby(names)]
+    texts: list[tuple[str, int]] = []
+    for name, times in runs:
+        texts += [(name, 1)] * times if times < _RECURSION else [(f"{name} ({times} times)", times)]
+    if len(texts) <= _MOST_IN_LINE:
+        return [text for text, _ in texts]
     half = _MOST_IN_LINE // 2
-    return [*names[:half], f"({len(names) - 2 * half} more)", *names[-half:]]
+    left_out = sum(times for _, times in texts[half:-half])
+    ends = [text for text, _ in texts]
+    return [*ends[:half], f"({left_out} more)", *ends[-half:]]
 
 
 def _title(group: Group) -> str:
@@ -162,7 +180,7 @@ def _frame_text(frame: Frame) -> str:
     from gdbext.commands.threadfacts import frame_text
 
     line = f" ({frame.file.rpartition('/')[2]}:{frame.line})" if frame.file else ""
-    return f"#{frame.level} {frame_text(frame)}{line}"
+    return f"{frame_text(frame)}{line}"
 
 
 def _thread_document(thread: Thread) -> dict[str, Any]:

@@ -204,6 +204,7 @@ def _thread_document(tls: Tls, modules: Sequence[TlsModule], thread: Thread) -> 
 
 def _table(facts: TlsFacts) -> Iterator[str]:
     from gdbext.findings.tls import abbreviate_asks, describe_storage, signed
+    from gdbext.render.fit import fitted
     from gdbext.render.printable import count, printable
     from gdbext.render.tables import table
 
@@ -232,7 +233,7 @@ def _table(facts: TlsFacts) -> Iterator[str]:
 
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("id", lambda row: "-" if row.tls is None else str(row.tls.id or "?")),
-        ("size", lambda row: str(row.tls.size) if row.tls else "-"),
+        ("bytes", lambda row: str(row.tls.size) if row.tls else "-"),
         ("storage", lambda row: describe_storage(row.tls)),
         ("block", block),
         ("asks", lambda row: abbreviate_asks(row.asks)),
@@ -242,7 +243,9 @@ def _table(facts: TlsFacts) -> Iterator[str]:
         columns.insert(2, ("align", lambda row: str(row.tls.align) if row.tls else "-"))
         columns.insert(4, ("offset", offset))
     rows = [[cell(row) for _, cell in columns] for row in facts.rows]
-    yield from table([header for header, _ in columns], rows, right="id size align offset")
+    headers = [header for header, _ in columns]
+    rows = fitted(headers, rows, terminal_width(), (len(headers) - 1,))
+    yield from table(headers, rows, right="id bytes align offset")
 
 
 def _in_full(facts: TlsFacts, row: Row) -> Iterator[str]:

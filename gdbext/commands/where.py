@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gdb
 
 from gdbext import settings
-from gdbext.commands.base import Argument, Command
+from gdbext.commands.base import Argument, Command, terminal_width
 
 if TYPE_CHECKING:
     import argparse
@@ -70,9 +70,11 @@ class PlugWhere(Command):
     def text(self, facts: Place, args: argparse.Namespace) -> Iterator[str]:  # noqa: ARG002
         from gdbext.findings.crash.description import describe
         from gdbext.inferior.frames import demangle
+        from gdbext.render.fit import wrapped
         from gdbext.render.printable import printable
 
-        yield f"{facts.address:#x}: {printable(describe(facts, demangle))}"
+        head = f"{facts.address:#x}: "
+        yield from wrapped(head, printable(describe(facts, demangle)), terminal_width())
         yield from _details(facts)
 
 
@@ -106,7 +108,7 @@ def _details(place: Place) -> Iterator[str]:
             value = hex(slot.value) if slot.value is not None else "?"
             rows.append((name, f"{slot.address:#x} {slot.type} {slot_name(slot, demangle)}"))
             rows.append(("holds", f"{value} ({slot.state or 'unknown'})"))
-    yield from pairs(rows)
+    yield from pairs(rows, terminal_width())
 
 
 def evaluate(expression: str) -> int:

@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 _NARROWEST_CELL = 12
+_NARROWEST_NAME = 20
 _NARROWEST = 40  # below this nothing can be laid out; the terminal may wrap it
 BOLD, PLAIN = "\x1b[1m", "\x1b[m"
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` in `width` columns, with … for what its middle loses; both ends say most."""
-    width = max(width, _NARROWEST)
-    if len(text) <= width:
+    """`text` as cut_middle() has it, for a line of a terminal."""
+    return cut_middle(text, max(width, _NARROWEST))
+
+
+def cut_middle(text: str, size: int) -> str:
+    """`text` in `size` columns, with … for what its middle loses; both ends say most."""
+    if len(text) <= size:
         return text
-    tail = (width - 1) // 3
-    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+    tail = (size - 1) // 3
+    return f"{text[: size - 1 - tail]}…{text[-tail:]}"
 
 
 def fitting_path(path: str, room: int) -> str:
-    """`path` without so many of its first folders that it fits; the file name always stays."""
+    """`path` without so many of its first folders that it fits; a file name that is too long
+    by itself loses its middle, but always leaves enough to be told by."""
     if len(path) <= room:
         return path
     cut = path.find("/", max(len(path) - room + len("..."), 0))
-    cut = cut if cut >= 0 else path.rfind("/")
+    if cut < 0:
+        folder, slash, name = path.rpartition("/")
+        head = "..." + slash if folder else slash
+        return head + cut_middle(name, max(room - len(head), _NARROWEST_NAME))
     return "..." + path[cut:] if cut > 0 else path
 
 
@@ -68,24 +77,33 @@ def fitted(
     excess = sum(sizes) + 2 * len(sizes) - width  # two spaces in front of each column
     if excess <= 0:
         return rows
-    limits = {column: sizes[column] for column in columns}
-    while excess > 0:
-        widest = max(limits, key=lambda column: limits[column])
-        if limits[widest] <= _NARROWEST_CELL:
-            break
-        limits[widest] -= 1
-        excess -= 1
+    limits = _limits({column: sizes[column] for column in columns}, excess)
     return [
-        [_middle_cut(cell, limits.get(place, len(cell))) for place, cell in enumerate(row)]
+        [cut_middle(cell, limits.get(place, len(cell))) for place, cell in enumerate(row)]
         for row in rows
     ]
 
 
-def _middle_cut(text: str, size: int) -> str:
-    if len(text) <= size:
-        return text
-    tail = (size - 1) // 2
-    return f"{text[: size - 1 - tail]}…{text[-tail:]}"
+def joined(parts: Sequence[str], width: int, may: Sequence[int]) -> str:
+    """`parts` one behind the other in `width` columns: those at the places `may` each lose
+    their own middle, the longest first, so that no two of them run into each other."""
+    excess = sum(map(len, parts)) - max(width, _NARROWEST)
+    if excess <= 0:
+        return "".join(parts)
+    limits = _limits({place: len(parts[place]) for place in may}, excess)
+    return "".join(cut_middle(part, limits.get(i, len(part))) for i, part in enumerate(parts))
+
+
+def _limits(sizes: dict[int, int], excess: int) -> dict[int, int]:
+    """The sizes, smaller by `excess` in all: the largest loses first, none gets too narrow."""
+    limits = dict(sizes)
+    while excess > 0:
+        widest = max(limits, key=lambda place: limits[place])
+        if limits[widest] <= _NARROWEST_CELL:
+            break
+        limits[widest] -= 1
+        excess -= 1
+    return limits
 
 
 def packed(words: list[str], indent: str, width: int) -> Iterator[str]:

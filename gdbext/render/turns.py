@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gdbext.render.fit import shortened
+from gdbext.render.fit import cut_middle, shortened
 from gdbext.render.printable import count, printable
 from gdbext.render.tables import table
 
@@ -50,14 +50,8 @@ def turns_table(entries: Sequence[Entry], width: int) -> Iterator[str]:
     module = min(sizes[3], max(width // 4, _NARROWEST))
     room = width - 2 * len(sizes) - (sum(sizes) - sizes[3] - sizes[4]) - module
     for row in cells:
-        row[3], row[4] = _cut(row[3], module), _cut(row[4], max(room, _NARROWEST))
+        row[3], row[4] = cut_middle(row[3], module), cut_middle(row[4], max(room, _NARROWEST))
     yield from table(headers, cells, right="#")
-
-
-def _cut(text: str, width: int) -> str:
-    """`text` in `width` columns; of a longer one the middle is left out."""
-    tail = (width - 1) // 3
-    return text if len(text) <= width else f"{text[: width - 1 - tail]}…{text[-tail:]}"
 
 
 def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:

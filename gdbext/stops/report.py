@@ -16,7 +16,7 @@ from gdbext.findings.crash.description import (
 from gdbext.findings.crash.registers import Register
 from gdbext.inferior.frames import Frame, demangle
 from gdbext.linker.places import Place
-from gdbext.render.fit import bold, packed, shortened, wrapped
+from gdbext.render.fit import bold, joined, packed, shortened, wrapped
 from gdbext.render.printable import printable
 from gdbext.render.source import source_lines
 from gdbext.stops.crash import FRAMES, Crash
@@ -114,21 +114,25 @@ def frame_lines(frames: list[tuple[Frame, Place]], most: int, width: int) -> Ite
     for _, group in groupby(frames[:most], key=lambda row: (row[0].pc, row[0].function)):
         same = list(group)
         for frame, place in same if len(same) == 2 else same[:1]:
-            yield shortened(frame_line(frame, place), width)
+            yield frame_line(frame, place, width)
         if len(same) > 2:
             yield f"  #{same[1][0].level} to #{same[-1][0].level} are the same"
     if len(frames) > most:
         yield "  … more: backtrace"
 
 
-def frame_line(frame: Frame, place: Place) -> str:
-    """One line of a backtrace."""
+def frame_line(frame: Frame, place: Place, width: int) -> str:
+    """One line of a backtrace; module, function and file each lose of themselves to make it fit."""
+    head = f"  #{frame.level:<3} {frame.pc:#018x} "
     if place.ghost is not None:
-        return printable(f"  #{frame.level:<3} {frame.pc:#018x} {describe(place, demangle)}")
-    where = module_offset(place.module, frame.pc) if place.module else describe(place, demangle)
-    line = f" {frame.file.rpartition('/')[2]}:{frame.line}" if frame.file else ""
-    name = frame_name(frame, place)
-    return printable(f"  #{frame.level:<3} {frame.pc:#018x} {where} {name}{line}")
+        return shortened(printable(head + describe(place, demangle)), width)
+    module, offset = describe(place, demangle), ""
+    if place.module is not None:
+        module, plus, offset = module_offset(place.module, frame.pc).rpartition("+")
+        offset = plus + offset
+    line = f"{frame.file.rpartition('/')[2]}:{frame.line}" if frame.file else ""
+    parts = [head, module, offset, " ", frame_name(frame, place), " " if line else "", line]
+    return joined([printable(part) for part in parts], width, (1, 4, 6))
 
 
 def frame_name(frame: Frame, place: Place) -> str:

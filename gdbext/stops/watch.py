@@ -20,7 +20,7 @@ from gdbext.inferior.watchpoints import (
 from gdbext.linker.loaded.modules import read_linker
 from gdbext.linker.places import Map, Place
 from gdbext.linker.tls.tlsslots import TLS_KINDS
-from gdbext.render.fit import bold, shortened, wrapped
+from gdbext.render.fit import bold, wrapped
 from gdbext.render.printable import printable
 from gdbext.stops.crash import frame_place, thread_title, use_color
 from gdbext.stops.report import frame_line
@@ -75,7 +75,7 @@ def _report(inferior: Inferior, watchpoint: SlotWatchpoint, width: int) -> Itera
     if frames:
         yield bold("Called from:", use_color())
     for frame in frames:
-        yield shortened(frame_line(frame, frame_place(space, frame)), width)
+        yield frame_line(frame, frame_place(space, frame), width)
 
 
 def _facts(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import tabulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdbext.render.fit import fitted, fitting_path, wrapped
+from gdbext.render.fit import fitted, fitting_path, joined, wrapped
 from gdbext.render.tables import pairs, quick_table, table
 
 # Of the characters that are one column wide, and of those that must be escaped.
@@ -67,7 +69,7 @@ def test_a_long_table_takes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_pairs(rows: list[tuple[str, str]], lines: list[str]) -> None:
-    assert list(pairs(rows)) == lines
+    assert list(pairs(rows, 80)) == lines
 
 
 def test_long_lines_are_cut_at_spaces_and_slashes() -> None:
@@ -98,6 +100,14 @@ def test_tables_are_made_to_fit() -> None:
     assert fitted(headers, [], 10, (0,)) == []
     narrow = fitted(headers, rows, 5, (0, 2))
     assert len(narrow[0][0]) == 12
+
+
+def test_a_line_of_parts_cuts_each_part_alone() -> None:
+    parts = ["#1 ", "m" * 40, "+0x1234", " ", "f" * 40, " file.c:12"]
+    line = joined(parts, 80, (1, 4))
+    assert len(line) == 80
+    assert re.fullmatch(r"#1 m+…m+\+0x1234 f+…f+ file\.c:12", line)
+    assert joined(parts, 200, (1, 4)) == "".join(parts)
 
 
 @given(st.text(min_size=0, max_size=300), st.integers(1, 120), st.integers(0, 100))

@@ -55,10 +55,11 @@ class Conflict(NamedTuple):
 
 @dataclass(frozen=True)
 class Conflicts:
-    """`found` holds true and benign ones; `unknown` says which references could not be judged."""
+    """`found` holds true and benign ones; `unknown` says of which modules references could not
+    be judged, and why."""
 
     found: list[Conflict]
-    unknown: list[str]
+    unknown: list[tuple[Module, str]]
     lookup: Lookup
 
     @cached_property
@@ -70,14 +71,14 @@ class Conflicts:
 def find_conflicts(memory: Memory, arch: Arch, lookup: Lookup) -> Conflicts:
     """Every conflict among the loaded modules."""
     references = {}
-    unknown: list[str] = []
+    unknown: list[tuple[Module, str]] = []
     for module in lookup.linker.modules:
         if real(lookup.linker, module) is not module:
             continue
         try:
             references[module.map.address] = _own_references(memory, arch, lookup, module)
         except Problem as problem:
-            unknown.append(f"{module.path}: {problem}")
+            unknown.append((module, str(problem)))
     by_map = lookup.linker.by_map
     copied = _copied(memory, arch, lookup) if references else frozenset()
     lookup.definers.prepare(
@@ -90,7 +91,7 @@ def find_conflicts(memory: Memory, arch: Arch, lookup: Lookup) -> Conflicts:
         module = by_map[address]
         bound, problems = _bound(lookup, module, counts)
         found += _of_module(lookup, module, bound, copied)
-        unknown += [f"{module.path}: {problem}" for problem in problems]
+        unknown += [(module, problem) for problem in problems]
     return Conflicts(found, unknown, lookup)
 
 
