@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 3
 _CLOSED = "if a library that is gone since brought it in, that dlopen set the order of the calls"
+_MOST_LINES = 12  # functions of one module, unless all are wanted
 _LABELS = {"init": "DT_INIT", "fini": "DT_FINI", "preinit_array": "preinit ", "init_array": ""}
 
 
@@ -57,7 +58,7 @@ class PlugInit(Command):
     arguments = (
         Argument("MODULE", "Show these modules alone, in full.", complete="module"),
         Argument("-fini", "Show the destructors."),
-        Argument("-all", "Show start files and modules without functions as well."),
+        Argument("-all", "Show every function, start files and modules without any as well."),
     )
 
     def facts(self, inferior: Inferior, args: argparse.Namespace) -> InitFacts:
@@ -245,6 +246,9 @@ def _entry(row: Row, every: bool) -> Entry:
         lines.append(Line(state, step.problem, "", 0))
     plain = not lines and bool(step.functions)
     module = step.module.file_name
+    if not every and len(lines) > _MOST_LINES + 1 and len({line.state for line in lines}) == 1:
+        more = f"and {len(lines) - _MOST_LINES} more (-all)"
+        lines = [*lines[:_MOST_LINES], Line(state, more, "", 0)]
     return Entry(row.number, state, step.when, module, plain, tuple(lines))
 
 

@@ -177,7 +177,7 @@ def _lost_lines(same: list[Conflict], width: int) -> Iterator[str]:
     if len(head) + len(line) <= min(width, _LONGEST_LINE):
         yield from wrapped(head, line, width)
         return
-    yield from wrapped(head, count(len(same), "symbol"), width)
+    yield from wrapped("  ", head.lstrip() + count(len(same), "symbol"), width)
     for name in [*names, more] if more else names:
         yield f"      {shortened(name, min(width, _LONGEST_LINE) - 6)}"
 

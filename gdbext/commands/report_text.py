@@ -23,6 +23,8 @@ from gdbext.commands.threads import deadlock_titles
 from gdbext.elf.notes import read_build_id
 from gdbext.findings.crash.description import module_offset, slot_name
 from gdbext.findings.crash.nextsteps import NEXT_STEPS
+from gdbext.findings.crash.signals import WITH_ADDRESS
+from gdbext.linker.loaded.modules import LINKER
 from gdbext.render.fit import bold, fitted, wrapped
 from gdbext.render.printable import printable
 from gdbext.render.tables import table
@@ -34,10 +36,7 @@ if TYPE_CHECKING:
 _MOST_FRAMES = 40
 _MOST_SLOTS = 16
 _WIDE = 120
-_NO_CAUSE = (
-    "unknown: no rule about libraries fits. Look first at the innermost frame of your own code: "
-    "in GDB, frame NUMBER, info args, info locals."
-)
+_CRASHES = (*WITH_ADDRESS, "SIGABRT")
 
 
 def report_lines(facts: ReportFacts, color: bool, width: int) -> Iterator[str]:
@@ -76,14 +75,26 @@ def _more(facts: ReportFacts) -> Iterator[tuple[str, str]]:
     cause = facts.crash.causes.cause
     if cause is not None:
         yield "next", NEXT_STEPS[cause.rule]
-    elif facts.crash.signal:
-        yield "cause", _NO_CAUSE
+    elif facts.crash.signal in _CRASHES:
+        yield "cause", "unknown: nothing here tells that libraries or their loading caused it"
+        yield from _first_look(facts)
     for note in facts.notes:
         yield "note", note
     if facts.missing:
         names = ", ".join(os.path.basename(one.path) for one in facts.missing[:3])
         more = f" and {len(facts.missing) - 3} more" if len(facts.missing) > 3 else ""
         yield "missing", f"{names}{more}: below is what to fetch"
+
+
+def _first_look(facts: ReportFacts) -> Iterator[tuple[str, str]]:
+    """Where to begin when no rule fits: the C library crashes for what it was called with."""
+    for frame, place in facts.crash.frames:
+        module = place.module
+        if module and module.kind != LINKER and not (module.soname or "").startswith("libc."):
+            where = f"{frame_name(frame, place)} of {module.file_name}"
+            look = f"in GDB: frame {frame.level}, then info args and info locals"
+            yield "look at", f"frame #{frame.level} first, {where}; {look}"
+            return
 
 
 def _frames(facts: ReportFacts, width: int) -> Iterator[str]:
