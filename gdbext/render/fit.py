@@ -15,11 +15,12 @@ def shortened(text: str, width: int) -> str:
     return cut_middle(text, max(width, _NARROWEST))
 
 
-def cut_middle(text: str, size: int) -> str:
-    """`text` in `size` columns, with … for what its middle loses; both ends say most."""
+def cut_middle(text: str, size: int, share: int = 3) -> str:
+    """`text` in `size` columns, with … for what its middle loses; both ends say most, and one
+    part in `share` is the end's."""
     if len(text) <= size:
         return text
-    tail = (size - 1) // 3
+    tail = (size - 1) // share
     return f"{text[: size - 1 - tail]}…{text[-tail:]}"
 
 
@@ -79,7 +80,7 @@ def fitted(
         return rows
     limits = _limits({column: sizes[column] for column in columns}, excess)
     return [
-        [cut_middle(cell, limits.get(place, len(cell))) for place, cell in enumerate(row)]
+        [cut_middle(cell, limits.get(place, len(cell)), 2) for place, cell in enumerate(row)]
         for row in rows
     ]
 

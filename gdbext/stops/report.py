@@ -122,7 +122,7 @@ def frame_lines(frames: list[tuple[Frame, Place]], most: int, width: int) -> Ite
 
 
 def frame_line(frame: Frame, place: Place, width: int) -> str:
-    """One line of a backtrace; module, function and file each lose of themselves to make it fit."""
+    """One line of a backtrace; names lose their middles to make it fit, numbers nothing."""
     head = f"  #{frame.level:<3} {frame.pc:#018x} "
     if place.ghost is not None:
         return shortened(printable(head + describe(place, demangle)), width)
@@ -130,9 +130,11 @@ def frame_line(frame: Frame, place: Place, width: int) -> str:
     if place.module is not None:
         module, plus, offset = module_offset(place.module, frame.pc).rpartition("+")
         offset = plus + offset
-    line = f"{frame.file.rpartition('/')[2]}:{frame.line}" if frame.file else ""
-    parts = [head, module, offset, " ", frame_name(frame, place), " " if line else "", line]
-    return joined([printable(part) for part in parts], width, (1, 4, 6))
+    file, line = "", ""
+    if frame.file:
+        file, line = " " + frame.file.rpartition("/")[2], f":{frame.line}"
+    parts = [head, module, offset, " ", frame_name(frame, place), file, line]
+    return joined([printable(part) for part in parts], width, (1, 4, 5))
 
 
 def frame_name(frame: Frame, place: Place) -> str:

@@ -47,7 +47,7 @@ def _group(group: Group, width: int, color: bool) -> Iterator[str]:
     rows = [[site.label, site.build_id or "-"] for site in crash.sites]
     headers = ["frame", "build-id"]
     if rows:
-        yield from table(headers, fitted(headers, rows, width, (0, 1)))
+        yield from table(headers, fitted(headers, rows, width, (0,)))
 
 
 def _place(sites: Sequence[Site]) -> str:
