@@ -55,10 +55,10 @@ def _refuse(argument: str, verb: str) -> None:
 
 
 class StopOnSegv(gdb.Parameter):
-    """Explain a stop at SIGSEGV, SIGBUS, SIGILL, SIGABRT or SIGFPE with a crash report.
+    """Explain a stop at SIGSEGV, SIGBUS, SIGILL, SIGABRT or SIGFPE by a report.
 
-    It adds a report to stops that GDB makes anyway; `handle SIGSEGV nostop pass` means no stop
-    and so no report."""
+    It adds a report to stops that GDB makes anyway; `handle SIGSEGV nostop pass`
+    means no stop and so no report."""
 
     set_doc = "Set whether a crash report is printed when a signal stops the program."
     show_doc = "Show whether a crash report is printed when a signal stops the program."
@@ -75,8 +75,9 @@ class StopOnSegv(gdb.Parameter):
 class StopOnDlopen(gdb.Parameter):
     """Stop when a library is mapped and its constructors have not run.
 
-    on: for every library; off: never; anything else: a regular expression that the path of a
-    library that comes in must match. Libraries that the program starts with do not count."""
+    on: for every library; off: never; anything else: a regular expression that
+    the path of a library that comes in must match. Libraries that the program
+    starts with do not count."""
 
     set_doc = "Set whether to stop when dlopen brings a library in: on, off or a REGEX."
     show_doc = "Show whether to stop when dlopen brings a library in."
@@ -108,7 +109,9 @@ class StopOnDlopen(gdb.Parameter):
 
 
 class Trace(gdb.Parameter):
-    """Record dlopen, dlmopen and dlclose, as plug-trace on does; plug-trace show prints it."""
+    """Record dlopen, dlmopen and dlclose, as plug-trace on does.
+
+    plug-trace show prints it."""
 
     set_doc = "Set whether calls of dlopen and dlclose are recorded."
     show_doc = "Show whether calls of dlopen and dlclose are recorded."
@@ -129,8 +132,9 @@ class Trace(gdb.Parameter):
 
 
 class TraceFile(gdb.Parameter):
-    """The next plug-trace on (or set plug trace on) writes every event to this file as well, one
-    JSON document a line, each of them there at once. Empty: no file."""
+    """The next plug-trace on (or set plug trace on) writes every event to this
+    file as well, one JSON document a line, each of them there at once. Empty:
+    no file."""
 
     set_doc = "Set the file that plug-trace writes to while the program runs."
     show_doc = "Show the file that plug-trace writes to while the program runs."

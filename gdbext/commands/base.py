@@ -6,12 +6,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import gdb
 
 from gdbext.commands.completion import matches, module_names, symbol_names
 from gdbext.commands.output import write
+from gdbext.render.fit import refilled, wrapped
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +44,9 @@ _COMPLETERS = {
 }
 _WHOLE = ("expression", "symbol")
 _VALUE = r"\s+(?:'[^']*'|\"[^\"]*\"|\S+)"
+_HELP = 80  # columns of the help, as of GDB's own
+_FILLED = 86  # columns that a full line of a docstring at least has, the next word counted
+_KEPT = "\xa0"  # a space at which no line ends
 _COMPLETE_NONE = gdb.COMPLETE_NONE
 
 
@@ -187,12 +192,24 @@ class Command(gdb.Command, ABC):
         text = "\n".join(line[4:] if line.startswith("    ") else line for line in lines)
         if "\nUsage:" in text:
             return text  # made already: the module was loaded before
-        usage = " ".join([self.name, *(_usage(a) for a in self._all())])
+        usage = " ".join([self.name, *(_usage(a).replace(" ", _KEPT) for a in self._all())])
         heads = [f"{a.name} {a.metavar or ''}".strip() for a in self._all()]
         size = max(map(len, heads))
-        options = [f"  {h:<{size}}  {a.help}" for h, a in zip(heads, self._all())]
-        return "\n".join([text.split("\n")[0], "", f"Usage: {usage}", text.partition("\n")[2], "",
-                          "Arguments:", *options])  # fmt: skip
+        title, _, prose = text.partition("\n")
+        return "\n".join(
+            [
+                title,  # GDB shows the first line alone in its lists
+                "",
+                *(line.replace(_KEPT, " ") for line in wrapped("Usage: ", usage, _HELP)),
+                *refilled(prose, _HELP, _FILLED),
+                "",
+                "Arguments:",
+                *chain.from_iterable(
+                    wrapped(f"  {head:<{size}}  ", a.help, _HELP)
+                    for head, a in zip(heads, self._all())
+                ),
+            ]
+        )
 
 
 class Part(NamedTuple):

@@ -266,5 +266,7 @@ def _summary(modules: list[JudgedModule]) -> str:
     from gdbext.render.printable import count
 
     verdicts = list(chain.from_iterable(m.judgements.verdicts for m in modules))
-    text = f"{count(len(verdicts), 'slot')} in {count(len(modules), 'module')}"
+    holding = sum(bool(m.found.slots) for m in modules)
+    some = f"{holding} of " if holding < len(modules) else ""
+    text = f"{count(len(verdicts), 'slot')} in {some}{count(len(modules), 'module')}"
     return f"{text}: {_summed(verdicts)}" if verdicts else text

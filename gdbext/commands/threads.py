@@ -24,7 +24,7 @@ _RECURSION = 3  # calls of one function in a row
 
 
 class PlugThreads(Command):
-    """Show who started each thread, and what it does in plugins and in the dynamic linker.
+    """Show who started each thread, and what it does in plugins and in ld.so.
 
     Threads with the same stack are shown once. For each: its start routine and the module that
     holds it, the system call that it is in, its frames in libraries that dlopen brought in and

@@ -50,7 +50,7 @@ class TlsFacts(NamedTuple):
 
 
 class PlugTls(Command):
-    """Show modules with thread-local storage, their blocks, and static TLS used and left.
+    """Show modules with TLS, their blocks, and static TLS used and left.
 
     MODULE is any part of a loaded file's path; it shows those modules in full.
     Storage: static (each thread has the block at one offset from its thread pointer), dynamic

@@ -29,6 +29,7 @@ def test_every_command_has_usage_and_arguments() -> None:
     for section in sections:
         name = section.split("\n", 1)[0]
         assert f"\nUsage: {name}" in section
+        assert max(map(len, section.split("\n"))) <= 80
         for option in ("-json", "-out FILE"):
             assert f"\n  {option} " in section
 
