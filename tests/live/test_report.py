@@ -96,6 +96,13 @@ def test_a_plain_crash_names_no_cause(live: Callable[..., Gdb]) -> None:
     document = gdb.json("plug-report")
     assert (document["cause"], document["causes"]) == (None, [])
     assert document["signal"] == "SIGFPE"
+    lines = gdb.cmd("plug-report").splitlines()
+    assert next(line for line in lines if line.startswith("  cause ")).split()[1] == "unknown:"
+    own = [f for f in document["frames"] if not (f["module"] or "libc.").count("libc.")]
+    frame = own[0]  # the first outside of the C library
+    where = f"{frame['symbol']} of {Path(frame['module']).name}"
+    look = next(line for line in lines if line.startswith("  look at "))
+    assert f"frame #{frame['level']} first, {where}; in GDB: frame {frame['level']}," in look
 
 
 def test_cxx_names(live: Callable[..., Gdb], tmp_path: Path) -> None:

@@ -363,3 +363,8 @@ def test_qemus_core_without_files(core: Callable[..., Core], folder: Path, hidde
     assert verdicts <= {"ok", "unverified"}
     assert headers <= {"ok", "unverified", None}
     assert len(found["missing"]) == (2 if hidden == "libraries" else len(places(whole)))
+    if hidden == "everything":  # what is not known is counted, and each reason told once
+        unknown = [text.partition(": ") for text in found["conflicts"]["unknown"]]
+        text = report(alone, "--gdb", gdb_program(arm64=True)).stdout
+        assert text.count("  not judged: ") == len({reason for _, _, reason in unknown})
+        assert f"unknown of {len({path for path, _, _ in unknown})} modules" in text

@@ -99,9 +99,15 @@ def test_long_names_are_whole_where_there_is_room(live: Callable[..., Gdb]) -> N
 
 
 def test_recursion_is_one_line(live: Callable[..., Gdb]) -> None:
-    report = Report(live("stackoverflow/host", until=None).until_signal("SIGSEGV"))
+    gdb = live("stackoverflow/host", until=None)
+    report = Report(gdb.until_signal("SIGSEGV"))
     assert "below the stack of thread 1 (stack overflow)" in report.facts["fault address"]
     assert report.frames[2:] == ["  #2 to #15 are the same", "  … more: backtrace"]
+    (stack,) = gdb.json("plug-threads")["stacks"]
+    text = gdb.cmd("plug-threads")
+    assert f"stack       descend ({len(stack)} times)" in text
+    rows = re.findall(r"^  plugin      (#.*) libplugin\.so", text, re.MULTILINE)
+    assert rows == ["#0", f"#1 to #{len(stack) - 1}"]
 
 
 def test_odd_paths(sessions: Sessions, program: Callable[[str], Program], tmp_path: Path) -> None:
