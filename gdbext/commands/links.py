@@ -147,9 +147,10 @@ def links_table(links: list[Link], search: bool = False, quick: bool = False) ->
         ("start", lambda link: _hex(_range(link)[0], digits)),
         ("kind", lambda link: link.module.kind),
         ("opens", lambda link: _unknown(link.open_count)),
-        ("scope", lambda link: _scope(link.is_global)),
-        ("bind", lambda link: link.binding or "-"),
     ]
+    if wide or not search:  # a narrow line has no room for both
+        columns.append(("scope", lambda link: _scope(link.is_global)))
+        columns.append(("bind", lambda link: link.binding or "-"))
     if wide:
         columns.insert(1, ("end", lambda link: _hex(_range(link)[1], digits)))
         columns.append(("relro", lambda link: link.relro or "?"))

@@ -19,7 +19,7 @@ _DEEPEST = 16  # levels that are indented
 _MOST_WAYS = 12
 _MOST_ABOVE = 12  # references on one line, unless a module is named
 _NAMES = 46  # columns of the tree at most, where the terminal is narrow
-_NO_ROOM = 24  # columns in which no folder can be told
+_NO_ROOM = 19  # columns in which no folder can be told
 _KEPT = {
     "program": "the program",
     "preloaded": "preloaded",
@@ -241,7 +241,7 @@ def _paragraph(head: str, text: str, evidence: Sequence[str]) -> Iterator[str]:
 
     yield from _wrapped(f"{head}: ", printable(text))
     for line in evidence:
-        yield from _wrapped("  ", printable(line))
+        yield from _wrapped("  - ", printable(line))
 
 
 def _wrapped(head: str, text: str) -> Iterator[str]:

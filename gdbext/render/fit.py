@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 _NARROWEST_CELL = 12
-_NARROWEST_NAME = 20
+_NARROWEST_NAME = 16
 _NARROWEST = 40  # below this nothing can be laid out; the terminal may wrap it
 BOLD, PLAIN = "\x1b[1m", "\x1b[m"
 

@@ -155,5 +155,5 @@ def test_a_path_loses_its_first_folders(room: int, shown: str) -> None:
 def test_a_file_name_loses_its_middle_at_last() -> None:
     path = f"/opt/site/_{'u' * 30}.so.26"
     assert fitting_path(path, 30) == f".../_{'u' * 16}…uu.so.26"
-    assert fitting_path(path, 5) == f".../_{'u' * 12}….so.26"
+    assert fitting_path(path, 5) == f".../_{'u' * 9}…so.26"
     assert fitting_path(path[len("/opt/site") :], 30) == f"/_{'u' * 18}…uuu.so.26"
