@@ -13,7 +13,7 @@ import gdb
 
 from gdbext.commands.completion import matches, module_names, symbol_names
 from gdbext.commands.output import write
-from gdbext.render.fit import refilled, wrapped
+from gdbext.render.fit import wrapped
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +45,6 @@ _COMPLETERS = {
 _WHOLE = ("expression", "symbol")
 _VALUE = r"\s+(?:'[^']*'|\"[^\"]*\"|\S+)"
 _HELP = 80  # columns of the help, as of GDB's own
-_FILLED = 86  # columns that a full line of a docstring at least has, the next word counted
 _KEPT = "\xa0"  # a space at which no line ends
 _COMPLETE_NONE = gdb.COMPLETE_NONE
 
@@ -201,7 +200,7 @@ class Command(gdb.Command, ABC):
                 title,  # GDB shows the first line alone in its lists
                 "",
                 *(line.replace(_KEPT, " ") for line in wrapped("Usage: ", usage, _HELP)),
-                *refilled(prose, _HELP, _FILLED),
+                prose,
                 "",
                 "Arguments:",
                 *chain.from_iterable(

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class PlugBundle(Command):
     """Write the report and all facts into one archive, to be sent to somebody.
 
-    Who gets it needs neither the machine nor the program: it holds the report as text, as a page
-    for a browser and as JSON, all modules and slots, their symbol tables and dynamic sections as
-    a snapshot for plug-diff, and build-id and SHA-256 of each file. manifest.json lists it all.
-    Register values are in it, and the source lines around a crash if they are here. Memory
-    contents are not: texts that registers point to are left out. The program's arguments and
-    environment are in it only where they are asked for."""
+    Who gets it needs neither the machine nor the program: it holds the report as
+    text, as a page for a browser and as JSON, all modules and slots, their symbol
+    tables and dynamic sections as a snapshot for plug-diff, and build-id and
+    SHA-256 of each file. manifest.json lists it all. Register values are in it, and
+    the source lines around a crash if they are here. Memory contents are not: texts
+    that registers point to are left out. The program's arguments and environment
+    are in it only where they are asked for."""
 
     name = "plug-bundle"
     schema = "bundle"

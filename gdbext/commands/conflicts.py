@@ -39,13 +39,14 @@ class ConflictFacts(NamedTuple):
 class PlugConflicts(Command):
     """Show modules whose own definition of a symbol lost to another module's.
 
-    A conflict is a module that defines a symbol and whose own references to it bind to another
-    module's definition. The same symbol defined twice is none as long as each module uses its
-    own. What is meant to be so is benign and shown by -benign: COPY relocations, canonical PLT
-    addresses, ld.so and libc, another allocator in the place of libc's and the C++ library's,
-    C++ inline functions, templates and type descriptions.
-    Then follow runtime libraries (C++, OpenMP, BLAS, OpenSSL, allocators and so on) of which
-    there is more than one copy, told by what they export."""
+    A conflict is a module that defines a symbol and whose own references to it bind
+    to another module's definition. The same symbol defined twice is none as long as
+    each module uses its own. What is meant to be so is benign and shown by -benign:
+    COPY relocations, canonical PLT addresses, ld.so and libc, another allocator in
+    the place of libc's and the C++ library's, C++ inline functions, templates and
+    type descriptions.
+    Then follow runtime libraries (C++, OpenMP, BLAS, OpenSSL, allocators and so on)
+    of which there is more than one copy, told by what they export."""
 
     name = "plug-conflicts"
     schema = "conflicts"

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class PlugDiff(Command):
     """Compare two snapshots of plug-snapshot, or one with the process as it is now.
 
-    A and B are snapshots or bundles, also of other processes and machines; without B it is what
-    changed since A. Shown are modules that came, went, moved or were built anew; their properties
-    and their order; symbols that another definition provides now; slots with another verdict;
-    symbol tables; threads by where they began; thread-local storage. Addresses play no part, and
-    a slot that was lazy and is bound now is no difference."""
+    A and B are snapshots or bundles, also of other processes and machines; without
+    B it is what changed since A. Shown are modules that came, went, moved or were
+    built anew; their properties and their order; symbols that another definition
+    provides now; slots with another verdict; symbol tables; threads by where they
+    began; thread-local storage. Addresses play no part, and a slot that was lazy
+    and is bound now is no difference."""
 
     name = "plug-diff"
     schema = "diff"

@@ -37,12 +37,14 @@ class PlugGot(Command):
     """Show GOT slots, where each one leads, and whether ld.so would send it there.
 
     MODULE is any part of a loaded file's path; the default is the program.
-    A slot is bound (it holds an address in a loaded module), lazy (it still leads back to its
-    own module's PLT: no call has needed it so far), null, or dangling (it holds an address in
-    no loaded module). Relocations that fill no slot (RELATIVE, COPY) are not shown.
-    The verdict compares it with ld.so's own lookup, done anew: ok; redirected, it leads
-    elsewhere (tampering, a hook, an audit module); stale, right when it was bound, but it
-    would bind elsewhere now; dangling; unverified, for the reason that is given."""
+    A slot is bound (it holds an address in a loaded module), lazy (it still leads
+    back to its own module's PLT: no call has needed it so far), null, or dangling
+    (it holds an address in no loaded module). Relocations that fill no slot
+    (RELATIVE, COPY) are not shown.
+    The verdict compares it with ld.so's own lookup, done anew: ok; redirected, it
+    leads elsewhere (tampering, a hook, an audit module); stale, right when it was
+    bound, but it would bind elsewhere now; dangling; unverified, for the reason
+    that is given."""
 
     name = "plug-got"
     schema = "got"

@@ -43,14 +43,15 @@ class InitFacts(NamedTuple):
 class PlugInit(Command):
     """Show the constructors of every module in the order in which they are called.
 
-    MODULE is any part of a loaded file's path; it shows constructors and destructors of those
-    modules alone. State: run, running (a thread is in it) or not yet. [N] is the entry of
-    DT_INIT_ARRAY or DT_FINI_ARRAY.
-    The order is the dynamic linker's own for the start and for each dlopen; the dlopen calls
-    are taken to be in the order of the link_map chain, so what a constructor opened itself
-    follows it. -fini shows the destructors in the order in which exit() would call them now.
-    Functions registered by atexit or __cxa_atexit (destructors of C++ objects) are no part of
-    this: no table lists them. Start files are the compiler's own _init, _fini, frame_dummy and
+    MODULE is any part of a loaded file's path; it shows constructors and
+    destructors of those modules alone. State: run, running (a thread is in it) or
+    not yet. [N] is the entry of DT_INIT_ARRAY or DT_FINI_ARRAY.
+    The order is the dynamic linker's own for the start and for each dlopen; the
+    dlopen calls are taken to be in the order of the link_map chain, so what a
+    constructor opened itself follows it. -fini shows the destructors in the order
+    in which exit() would call them now. Functions registered by atexit or
+    __cxa_atexit (destructors of C++ objects) are no part of this: no table lists
+    them. Start files are the compiler's own _init, _fini, frame_dummy and
     __do_global_dtors_aux."""
 
     name = "plug-init"

@@ -29,11 +29,11 @@ class PlugLinks(Command):
     """Show what is loaded: every namespace's link_map chain, in order.
 
     MODULE is any part of a loaded file's path; it shows those modules in full.
-    Columns: start, the first mapped address; kind, how the module came in; opens, how many
-    dlopen calls hold it; scope, whether its symbols are global; bind, lazy or now. A wide
-    terminal shows end, RELRO and build-id as well.
-    Marks: D deepbind, N nodelete, R its file was replaced since, X its file was deleted,
-    M its file is in memory alone."""
+    Columns: start, the first mapped address; kind, how the module came in; opens,
+    how many dlopen calls hold it; scope, whether its symbols are global; bind, lazy
+    or now. A wide terminal shows end, RELRO and build-id as well.
+    Marks: D deepbind, N nodelete, R its file was replaced since, X its file was
+    deleted, M its file is in memory alone."""
 
     name = "plug-links"
     schema = "links"

@@ -28,12 +28,13 @@ _DAMAGED_LIST = "ld.so's list of them is damaged"
 class PlugNeeded(Command):
     """Show who needs whom: the tree of DT_NEEDED and dlopen, cycles, versions, drift.
 
-    MODULE is any part of a loaded file's path; it shows what that module needs, what keeps it
-    loaded, and its versions in full.
-    A module is expanded once; (above) refers to that. `+` marks what is no DT_NEEDED: a
-    relocation was bound to it, so that it stays while its user does. The second column says by
-    which rule ld.so found the file. Drift is a file that somebody may not expect: the same
-    library twice, a search path that came before the system's own, a file replaced since."""
+    MODULE is any part of a loaded file's path; it shows what that module needs,
+    what keeps it loaded, and its versions in full.
+    A module is expanded once; (above) refers to that. `+` marks what is no
+    DT_NEEDED: a relocation was bound to it, so that it stays while its user does.
+    The second column says by which rule ld.so found the file. Drift is a file that
+    somebody may not expect: the same library twice, a search path that came before
+    the system's own, a file replaced since."""
 
     name = "plug-needed"
     schema = "needed"

@@ -31,8 +31,8 @@ class Registers(NamedTuple):
 class PlugRegs(Command):
     """Show the registers of the selected frame and what each one points to.
 
-    Values that are no address are shown alone; a short text that a register points to is
-    shown in quotes."""
+    Values that are no address are shown alone; a short text that a register points
+    to is shown in quotes."""
 
     name = "plug-regs"
     schema = "regs"

@@ -26,13 +26,14 @@ BUNDLED = (
 class PlugReport(Command):
     """Show the whole post-mortem of a crash: cause first, then everything around it.
 
-    The cause, if one is to be seen that has to do with libraries, and what to do next; signal
-    and fault address; the crashing thread's frames with module, offset and build-id; the GOT
-    slots that its code uses there; registers and what they point to; files that are missing,
-    by build-id, and how to get them; GOT slots that ld.so's own lookup does not confirm;
-    conflicts; threads, those that do the same together; thread-local storage; modules: all, or
-    of many those that matter. -json has everything. It works on a stopped process and on a
-    core, also without symbols."""
+    The cause, if one is to be seen that has to do with libraries, and what to do
+    next; signal and fault address; the crashing thread's frames with module, offset
+    and build-id; the GOT slots that its code uses there; registers and what they
+    point to; files that are missing, by build-id, and how to get them; GOT slots
+    that ld.so's own lookup does not confirm; conflicts; threads, those that do the
+    same together; thread-local storage; modules: all, or of many those that matter.
+    -json has everything. It works on a stopped process and on a core, also without
+    symbols."""
 
     name = "plug-report"
     schema = "report"

@@ -32,11 +32,13 @@ _SOURCES: dict[str, tuple[type[Command], tuple[str, ...]]] = {
 class PlugSnapshot(Command):
     """Write the linking state to a file, to be compared by plug-diff or `gdbext diff`.
 
-    It has the modules of every namespace with build-id, dynamic section and symbol table, all
-    slots with where they lead and the verdict on each, thread-local storage, and where each
-    thread began. All places are relative to modules, so that snapshots of different processes
-    and machines compare. There are no memory contents, arguments or environment in it.
-    A FILE whose name ends with .gz is packed. With -json the document is printed instead."""
+    It has the modules of every namespace with build-id, dynamic section and symbol
+    table, all slots with where they lead and the verdict on each, thread-local
+    storage, and where each thread began. All places are relative to modules, so
+    that snapshots of different processes and machines compare. There are no memory
+    contents, arguments or environment in it.
+    A FILE whose name ends with .gz is packed. With -json the document is printed
+    instead."""
 
     name = "plug-snapshot"
     schema = "snapshot"

@@ -26,11 +26,12 @@ _TYPES = {0: "notype", 1: "object", 2: "func", 5: "common", 6: "tls", 10: "ifunc
 class PlugSymbol(Command):
     """Show how ld.so resolves a symbol, and who is bound to which definition.
 
-    NAME may have a version (memcpy@GLIBC_2.14) and may be a C++ name as people write it.
-    The lookup is the one that ld.so would do now for MODULE, by default the program: its
-    scopes in order, each definition in them, and why one is taken and another skipped. If
-    MODULE itself refers to NAME, its own version and kind of reference count; otherwise it is
-    the lookup of dlsym. Then follow all slots for NAME, with what each is bound to."""
+    NAME may have a version (memcpy@GLIBC_2.14) and may be a C++ name as people
+    write it. The lookup is the one that ld.so would do now for MODULE, by default
+    the program: its scopes in order, each definition in them, and why one is taken
+    and another skipped. If MODULE itself refers to NAME, its own version and kind
+    of reference count; otherwise it is the lookup of dlsym. Then follow all slots
+    for NAME, with what each is bound to."""
 
     name = "plug-symbol"
     schema = "symbol"

@@ -26,12 +26,12 @@ _RECURSION = 3  # calls of one function in a row
 class PlugThreads(Command):
     """Show who started each thread, and what it does in plugins and in ld.so.
 
-    Threads with the same stack are shown once. For each: its start routine and the module that
-    holds it, the system call that it is in, its frames in libraries that dlopen brought in and
-    in libraries that are unloaded, which lock of the dynamic linker it holds, and what it waits
-    for. Threads that wait for each other are named first, as when a constructor, which dlopen
-    runs with the lock held, waits for a thread that needs the lock itself. -all shows every
-    frame."""
+    Threads with the same stack are shown once. For each: its start routine and the
+    module that holds it, the system call that it is in, its frames in libraries
+    that dlopen brought in and in libraries that are unloaded, which lock of the
+    dynamic linker it holds, and what it waits for. Threads that wait for each other
+    are named first, as when a constructor, which dlopen runs with the lock held,
+    waits for a thread that needs the lock itself. -all shows every frame."""
 
     name = "plug-threads"
     schema = "threads"

@@ -53,14 +53,15 @@ class PlugTls(Command):
     """Show modules with TLS, their blocks, and static TLS used and left.
 
     MODULE is any part of a loaded file's path; it shows those modules in full.
-    Storage: static (each thread has the block at one offset from its thread pointer), dynamic
-    (allocated when a thread first uses it), undecided (nothing has used it yet); `start` was
-    loaded with the program, `later` took its place from what was left. Block: where it is in
-    the selected thread, `-` if that has none yet.
-    Asks: what demands static TLS: `flag` is DF_STATIC_TLS, `IE` counts TPOFF relocations
-    (initial-exec), `desc` TLSDESC relocations that were resolved to static TLS.
-    A library that asks for static TLS can be dlopened only while its TLS fits into what is
-    left: otherwise dlopen says "cannot allocate memory in static TLS block"."""
+    Storage: static (each thread has the block at one offset from its thread
+    pointer), dynamic (allocated when a thread first uses it), undecided (nothing
+    has used it yet); `start` was loaded with the program, `later` took its place
+    from what was left. Block: where it is in the selected thread, if anywhere yet.
+    Asks: what demands static TLS: `flag` is DF_STATIC_TLS, `IE` counts TPOFF
+    relocations (initial-exec), `desc` TLSDESC relocations that were resolved to
+    static TLS.
+    A library that asks for static TLS can be dlopened only while it fits into what
+    is left; dlopen says "cannot allocate memory in static TLS block" otherwise."""
 
     name = "plug-tls"
     schema = "tls"

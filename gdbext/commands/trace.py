@@ -31,17 +31,20 @@ class Facts(NamedTuple):
 class PlugTrace(Command):
     """Record dlopen, dlmopen and dlclose, and say what leaks.
 
-    ACTION is on, off, show (the default) or clear. It can be turned on before the program runs,
-    and goes on over fork, exec and another run. Each call is kept with its time, thread, caller,
-    arguments, result or error, time taken and backtrace; what happens inside a call is shown
-    below it. Times include what GDB itself takes for its stops.
-    show ends with a summary: handles that were never closed, libraries that stayed after their
-    last dlclose and why, threads that came while a library was opened, and the slowest opens.
-    on -out FILE (or `set plug trace-file`) writes each event to FILE as it happens, one JSON
-    document a line; the file is whole up to the last event whatever becomes of GDB. An event is
-    written when it begins and again, with the same id, when it ends.
-    `set plug trace-limit` bounds what is kept in memory. Only what GDB can see is recorded: with
-    `set auto-solib-add off`, libraries that libc opens for itself are missing."""
+    ACTION is on, off, show (the default) or clear. It can be turned on before the
+    program runs, and goes on over fork, exec and another run. Each call is kept
+    with its time, thread, caller, arguments, result or error, time taken and
+    backtrace; what happens inside a call is shown below it. Times include what GDB
+    itself takes for its stops.
+    show ends with a summary: handles that were never closed, libraries that stayed
+    after their last dlclose and why, threads that came while a library was opened,
+    and the slowest opens. on -out FILE (or `set plug trace-file`) writes each event
+    to FILE as it happens, one JSON document a line; the file is whole up to the
+    last event whatever becomes of GDB. An event is written when it begins and
+    again, with the same id, when it ends.
+    `set plug trace-limit` bounds what is kept in memory. Only what GDB can see is
+    recorded: with `set auto-solib-add off`, libraries that libc opens for itself
+    are missing."""
 
     name = "plug-trace"
     schema = "trace"

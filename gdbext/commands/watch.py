@@ -32,17 +32,18 @@ class Row(NamedTuple):
 class PlugWatch(Command):
     """Stop when a GOT slot is written by anybody but ld.so.
 
-    SLOT is the address of a slot, or the symbol (NAME or NAME@VERSION) of one in the program
-    or in -in MODULE; an expression with spaces is put in quotes. Without it the slots that are
-    watched are listed.
-    The watchpoint is one of the hardware's and costs no time. When ld.so itself writes what its
-    lookup gives, as it does at the first call through a lazy slot, the program is not stopped.
-    It stops when anything else writes, or when ld.so writes anything else (for an audit module);
-    then it says who wrote what, and the verdict on that.
-    Delete, disable or ignore it by its number, as any watchpoint. It holds for another `run`
-    too, and goes when its library is unloaded.
-    What the kernel writes (read, process_vm_writev, ptrace, a debugger) no hardware watchpoint
-    sees. Of a TLS descriptor the first of its two words is watched."""
+    SLOT is the address of a slot, or the symbol (NAME or NAME@VERSION) of one in
+    the program or in -in MODULE; an expression with spaces is put in quotes.
+    Without it the slots that are watched are listed.
+    The watchpoint is one of the hardware's and costs no time. When ld.so itself
+    writes what its lookup gives, as it does at the first call through a lazy slot,
+    the program is not stopped. It stops when anything else writes, or when ld.so
+    writes anything else (for an audit module); then it says who wrote what, and the
+    verdict on that.
+    Delete, disable or ignore it by its number, as any watchpoint. It holds for
+    another `run` too, and goes when its library is unloaded.
+    What the kernel writes (read, process_vm_writev, ptrace, a debugger) no hardware
+    watchpoint sees. Of a TLS descriptor the first of its two words is watched."""
 
     name = "plug-watch"
     schema = "watch"

@@ -41,11 +41,12 @@ _PLACES = (
 class PlugWhere(Command):
     """Say what lies at an address.
 
-    ADDRESS is any expression of the current language, for example 0x7ffff7fba018, $rip or
-    &errno. The answer names module, offset (as addr2line takes it), segment, section and
-    symbol; a GOT slot or PLT entry; a TLS block; a stack or heap; or says that nothing is
-    mapped there, and which library was before it was unloaded. That is called probable when
-    GDB did not see the library come and ld.so's freed memory alone tells of it."""
+    ADDRESS is any expression of the current language, for example 0x7ffff7fba018,
+    $rip or &errno. The answer names module, offset (as addr2line takes it),
+    segment, section and symbol; a GOT slot or PLT entry; a TLS block; a stack or
+    heap; or says that nothing is mapped there, and which library was before it was
+    unloaded. That is called probable when GDB did not see the library come and
+    ld.so's freed memory alone tells of it."""
 
     name = "plug-where"
     schema = "where"

@@ -38,17 +38,18 @@ class WhyFacts(NamedTuple):
 class PlugWhy(Command):
     """Say why the last dlopen failed, or whether and why PATH would not load.
 
-    Without PATH: the failure of dlopen, dlsym or dlclose that a thread still holds, a stop in
-    the dynamic linker's error path, a constructor that crashed, or a plugin that a Go program
-    loaded and refused. Without a process: why GDB's program would not start, with GDB's
-    environment.
-    With PATH, a path or a bare name: what dlopen of it would end in now, in this process, with
-    its search paths, loaded modules, rights and limits. Nothing in the process is touched.
-    The class is `ok` for what would load, else one of missing_file, missing_dependency, not_elf,
-    truncated, wrong_class, wrong_machine, wrong_libc, undefined_symbol, version_not_found,
-    static_tls, executable_stack, no_permission, cannot_map, no_memory, not_loadable,
-    namespace_limit, constructor_crashed, abi_mismatch, cpu_level, too_many_files, wrong_use,
-    unknown."""
+    Without PATH: the failure of dlopen, dlsym or dlclose that a thread still holds,
+    a stop in the dynamic linker's error path, a constructor that crashed, or a
+    plugin that a Go program loaded and refused. Without a process: why GDB's
+    program would not start, with GDB's environment.
+    With PATH, a path or a bare name: what dlopen of it would end in now, in this
+    process, with its search paths, loaded modules, rights and limits. Nothing in
+    the process is touched. The class is `ok` for what would load, else one of
+    missing_file, missing_dependency, not_elf, truncated, wrong_class,
+    wrong_machine, wrong_libc, undefined_symbol, version_not_found, static_tls,
+    executable_stack, no_permission, cannot_map, no_memory, not_loadable,
+    namespace_limit, constructor_crashed, abi_mismatch, cpu_level, too_many_files,
+    wrong_use, unknown."""
 
     name = "plug-why"
     schema = "why"

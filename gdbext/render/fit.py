@@ -52,23 +52,6 @@ def wrapped(head: str, text: str, width: int) -> Iterator[str]:
     yield (head + text).rstrip()
 
 
-def refilled(text: str, width: int, filled: int) -> Iterator[str]:
-    """Prose in lines of `width` columns. A line that ends before `filled` columns, though the next
-    word would have had room, was ended on purpose: there the new lines end too."""
-    run = last = ""
-    for line in text.split("\n"):
-        more, _, _ = line.partition(" ")
-        if run and line and len(last) + 1 + len(more) > filled:
-            run += f" {line}"
-        else:
-            yield from wrapped("", run, width) if run else ()
-            run = line
-        if not line:
-            yield ""
-        last = line
-    yield from wrapped("", run, width) if run else ()
-
-
 def _cut(text: str, room: int) -> int:
     """Where to cut a text that is too long: at a space, behind a slash, or anywhere; nearer to
     the front only where the next word then stays whole."""

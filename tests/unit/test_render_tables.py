@@ -9,7 +9,7 @@ import tabulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdbext.render.fit import fitted, fitting_path, joined, refilled, wrapped
+from gdbext.render.fit import fitted, fitting_path, joined, wrapped
 from gdbext.render.tables import pairs, quick_table, table
 
 # Of the characters that are one column wide, and of those that must be escaped.
@@ -108,17 +108,6 @@ def test_a_line_of_parts_cuts_each_part_alone() -> None:
     assert len(line) == 80
     assert re.fullmatch(r"#1 m+…m+\+0x1234 f+…f+ file\.c:12", line)
     assert joined(parts, 200, (1, 4)) == "".join(parts)
-
-
-def test_prose_keeps_the_line_ends_that_were_meant() -> None:
-    text = "Short.\nThis line is as full as it can be, to its last column, and\nends here.\n\nNew."
-    assert list(refilled(text, 48, 56)) == [
-        "Short.",
-        "This line is as full as it can be, to its last",
-        "column, and ends here.",
-        "",
-        "New.",
-    ]
 
 
 @given(st.text(min_size=0, max_size=300), st.integers(1, 120), st.integers(0, 100))
