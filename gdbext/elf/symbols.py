@@ -175,19 +175,28 @@ class SymbolTable:
     def at(self, address: int) -> tuple[int, int] | None:
         """(index, offset) of the symbol that covers the file address, None when none does.
 
-        A symbol without a size covers only its own address.
+        A symbol without a size covers its own address, if no other does: it is a label there, as
+        __syscall_cancel_arch_end of glibc 2.41. GDB prefers the function too (minsyms.c).
         """
         values, rows = self._sorted
         place = bisect_right(values, address) - 1
+        label = None
         # Functions nest at most a few deep (a label inside a function, a cold part).
-        for value, rank, size, index in rows[max(place - 8, 0) : place + 1][::-1]:
-            if value == address or value <= address < value + size:
-                first = bisect_left(rows, (value, rank))
-                same = [row for row in rows[first : place + 1] if row[0] == value]
-                aliases = [-row[3] for row in same if row[2] == size]
-                plain = [i for i in aliases if not self.name(i).startswith("_")]
-                return (plain or [-index])[0], address - value
-        return None
+        for row in rows[max(place - 8, 0) : place + 1][::-1]:
+            if row[0] <= address < row[0] + row[2]:
+                return self._best_alias(row, place), address - row[0]
+            if row[0] == address and label is None:
+                label = row
+        return (self._best_alias(label, place), 0) if label else None
+
+    def _best_alias(self, row: tuple[int, int, int, int], place: int) -> int:
+        """The index of the name that is shown of those with the value, rank and size of `row`."""
+        value, rank, size, index = row
+        _, rows = self._sorted
+        same = rows[bisect_left(rows, (value, rank)) : place + 1]
+        aliases = [-one[3] for one in same if one[0] == value and one[2] == size]
+        plain = [i for i in aliases if not self.name(i).startswith("_")]
+        return (plain or [-index])[0]
 
     @cached_property
     def indices_by_name(self) -> dict[bytes, list[int]]:

@@ -242,12 +242,14 @@ def test_of_several_names_for_an_address_the_best_is_shown() -> None:
         symbol(offset[b"nosize"], 0x100, info=0x12),
         symbol(offset[b"$x"], 0x108, info=0x00),
         symbol(offset[b"after"], 0x200, info=0x12),
+        symbol(offset[b"nosize"], 0x10C, info=0x10),  # a label in the function
+        symbol(offset[b"nosize"], 0x110, info=0x10),  # one behind it
     ]
     table = SymbolTable(b"".join(at), strings)
-    named = {place: table.at(place) for place in (0xFF, 0x100, 0x108, 0x10F, 0x110, 0x200, 0x201)}
-    assert named == {
-        0xFF: None, 0x100: (3, 0), 0x108: (3, 8), 0x10F: (3, 15), 0x110: None,
-        0x200: (6, 0), 0x201: None,
+    places = (0xFF, 0x100, 0x108, 0x10C, 0x10F, 0x110, 0x111, 0x200, 0x201)
+    assert {place: table.at(place) for place in places} == {
+        0xFF: None, 0x100: (3, 0), 0x108: (3, 8), 0x10C: (3, 12), 0x10F: (3, 15), 0x110: (8, 0),
+        0x111: None, 0x200: (6, 0), 0x201: None,
     }  # fmt: skip
 
 
