@@ -120,6 +120,8 @@ def test_a_result_that_a_helper_names(arch: Arch, text: str, size: int, tmp_path
 
 
 def test_a_resolver_that_cannot_be_read_shows_nothing() -> None:
+    find = result_finder(BytesMemory({}), X86_64, NOBODY.linker, NOBODY.tables)
+    assert not find(PC, 64).read
     assert results(BytesMemory({}), X86_64, PC, 64) == frozenset()
     assert results(BytesMemory({}), AARCH64, 0, 0) == frozenset()
 

@@ -36,6 +36,7 @@ OK, REDIRECTED, STALE, DANGLING, UNVERIFIED = (
 VERDICTS = (OK, REDIRECTED, STALE, DANGLING, UNVERIFIED)
 WEAK = "nobody defines it, and the reference is weak"
 UNDEFINED = "nobody defines it: the first call ends in a symbol lookup error"
+_UNREAD = "it is zero, and the code of the IFUNC's resolver, which may return that, is not known"
 _MASK = (1 << 64) - 1
 
 
@@ -184,8 +185,11 @@ class Judge:
     def _ifunc(self, slot: Slot, definer: Module, resolver: int, size: int) -> Judgement:
         """A slot that holds what an IFUNC's resolver returned."""
         value = (slot.value or 0) - (slot.relocation.addend if slot.kind == ABSOLUTE else 0)
-        if value in self._results(resolver, size).all:
+        results = self._results(resolver, size)
+        if value in results.all:
             return Judgement(OK, definer, None)
+        if not slot.value and not results.read:
+            return Judgement(UNVERIFIED, definer, _UNREAD)
         provider = slot.provider
         if provider is None:
             verdict = DANGLING if slot.state == IN_NO_MODULE else REDIRECTED

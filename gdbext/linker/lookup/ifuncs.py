@@ -18,10 +18,12 @@ _UNKNOWN_SIZE = 512  # resolvers whose symbol is stripped; glibc's longest have 
 
 class Results(NamedTuple):
     """`all` are the addresses that a resolver could return, some too many and never one too few;
-    `named` are those that its own code names or loads, without what it calls."""
+    `named` are those that its own code names or loads, without what it calls. Where the code
+    cannot be `read`, both are empty."""
 
     all: frozenset[int]
     named: frozenset[int]
+    read: bool
 
 
 def result_finder(
@@ -55,17 +57,18 @@ def result_finder(
     @cache
     def results(resolver: int, size: int) -> Results:
         size = min(size, _LARGEST_RESOLVER) or _UNKNOWN_SIZE
-        text = code(resolver, size)
-        own = arch.taken(text, resolver)
+        body = code(resolver, size)
+        own = arch.taken(body, resolver)
         named = own.addresses | _loaded(memory, own.cells)
         found = set(named)
-        null = arch.returns_null(text)
+        null = arch.returns_null(body)
         for target in own.calls:
             if not resolver <= target < resolver + size:
                 text = code(target, _UNKNOWN_SIZE)
                 helper = arch.taken(text, target)
                 found |= helper.addresses | _loaded(memory, helper.cells) | {target}
-        return Results(frozenset(found | {0} if null else found - {0}), frozenset(named))
+        every = frozenset(found | {0} if null else found - {0})
+        return Results(every, frozenset(named), bool(body))
 
     return results
 
