@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +103,18 @@ def test_a_damaged_list_leaves_the_module_alone() -> None:
     _, order, begin, _ = read(made)
     assert any("l_initfini of /bin/main is damaged" in note for note in order.notes)
     assert sorted(names(begin)) == sorted(["main", "liba.so", "libc.so.6", "plug.so", "libdep.so"])
+
+
+def test_dependencies_of_a_library_whose_opener_is_gone() -> None:
+    """It was never opened itself: its list has its direct dependencies, and none of theirs."""
+    made = glibc.make(NEWEST, objects())
+    _, order, _, _ = read(made)
+    root = next(m for m in read_linker(made.process()).modules if m.path.endswith("plug.so"))
+    own = root.map.address
+    lists = {own: (2, 1, own), 1: (4, 3, 1), 2: (5, 2), 3: (4, 3), 4: (1, 4), 5: (own, 5)}
+    found = replace(order, lists=lists)
+    assert found.starting_with(root) == (2, 1, own)
+    assert found.with_needs(root) == (5, 2, 4, 3, 1, own)
 
 
 def test_history_and_relocation_dependencies() -> None:

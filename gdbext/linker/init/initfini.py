@@ -188,7 +188,7 @@ def closed_roots(steps: Iterable[Step]) -> list[Module]:
     """The roots that nobody has open any more. Such a module may have come with another library
     that is gone since: then that one's dlopen set the order of the calls."""
     found = {s.root.map.address: s.root for s in steps if s.root is not None}
-    return [m for m in found.values() if m.private is not None and not m.private.open_count]
+    return [module for module in found.values() if _came_along(module)]
 
 
 def _counts(order: InitOrder, module: Module) -> bool:
@@ -208,7 +208,7 @@ def _group(linker: Linker, order: InitOrder, root: Module, seen: set[int]) -> li
     """
     fresh = [
         linker.by_map[each]
-        for each in order.starting_with(root)
+        for each in (order.with_needs(root) if _came_along(root) else order.starting_with(root))
         if each in linker.by_map and each not in seen
     ]
     fresh = [m for m in dict.fromkeys(fresh) if _counts(order, m)]
@@ -221,6 +221,12 @@ def _group(linker: Linker, order: InitOrder, root: Module, seen: set[int]) -> li
         fresh.remove(winner)
         fresh.insert(0, winner)
     return fresh
+
+
+def _came_along(module: Module) -> bool:
+    """Whether nobody has it open: it can have come as another one's dependency."""
+    private = module.private
+    return private is not None and private.type == LT_LOADED and not private.open_count
 
 
 def _program_first(

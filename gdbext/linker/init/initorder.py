@@ -65,6 +65,25 @@ class InitOrder:
         """What a call that starts with `root` initializes, in order."""
         return self.lists[root.map.address]
 
+    def with_needs(self, root: Module) -> tuple[int, ...]:
+        """The same, with what its dependencies need ahead of each: l_initfini of a library that
+        was never opened itself names its direct ones alone (glibc, elf/dl-deps.c)."""
+        listed = self.starting_with(root)
+        named = frozenset(listed)
+        found: dict[int, None] = {}
+        begun: set[int] = set()
+        pending = [(each, False) for each in reversed(listed)]
+        while pending:
+            each, ready = pending.pop()
+            if ready:
+                found[each] = None
+            elif each not in begun:
+                begun.add(each)
+                pending.append((each, True))
+                needs = [n for n in self.lists.get(each, ()) if n not in named and n not in begun]
+                pending += [(need, False) for need in reversed(needs)]
+        return tuple(found)
+
 
 def read_init_order(process: Process, linker: Linker, tables: TableSet) -> InitOrder:
     """The orders of this process; raises Problem when no link_map can be read."""
