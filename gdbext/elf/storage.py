@@ -1,11 +1,51 @@
-"""Where files of a build are kept: by build-id, in the usual places."""
+"""Where files are: below another root, and by build-id in the usual places."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterator, Mapping
 
+_MAGIC = re.compile(r"/proc/\d+/(?:exe|fd/\d+)")
+_MOST_LINKS = 40  # the kernel's MAXSYMLINKS
 _FOLDERS = ("usr/lib/debug/.build-id", "usr/lib/.build-id")
+
+
+def below(root: str, path: str) -> str:
+    """Where an absolute path of another root is here. Its symbolic links are that root's too:
+    Debian's alternatives are absolute ones. What is missing there is so here as well."""
+    root = root.rstrip("/")
+    return root + (resolved(root, path) or path) if root else path
+
+
+def resolved(root: str, path: str) -> str | None:
+    """`path` without symbolic links, below `root`; None where something is missing."""
+    parts = [p for p in path.split("/") if p not in ("", ".")][::-1]
+    done, links = "", 0
+    while parts:
+        part = parts.pop()
+        if part == "..":
+            done = os.path.dirname(done) if done != "/" else ""
+            continue
+        here = f"{done}/{part}"
+        if _MAGIC.fullmatch(here):
+            done = here  # it leads to an open file, which may have no path
+            continue
+        try:
+            target = os.readlink(root + here)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # it is no link, but it is there
+                return None
+            done = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return None
+        if target.startswith("/"):
+            done = ""
+        parts += [p for p in target.split("/") if p not in ("", ".")][::-1]
+    return done or "/"
 
 
 def kept_paths(build_id: str, sysroot: str | None, environment: Mapping[str, str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from gdbext.elf.mapped import dumped_build_id, mapped_programs
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import BlockCache, Memory, read_string
-from gdbext.elf.storage import kept_paths
+from gdbext.elf.storage import below, kept_paths
 from gdbext.elf.symbols import SymbolTable
 from gdbext.inferior import remote
 from gdbext.inferior.callsites import make_unwinding
@@ -176,7 +176,7 @@ class Inferior:
     def local_path(self, path: str) -> str:
         """Where this machine would find a path of a native process."""
         own = re.sub(r"^/(proc/(self|thread-self)|dev/fd)(?=/)", self._own_proc, path)
-        return f"/proc/{self.gdb.pid}/root{own}" if own.startswith("/") else own
+        return below(f"/proc/{self.gdb.pid}/root", own) if own.startswith("/") else own
 
     def _own_proc(self, match: re.Match[str]) -> str:
         """/proc/self is GDB when GDB opens it: name the process instead."""
@@ -196,7 +196,7 @@ class Inferior:
             return  # those are of the machine and moment of the process
         sysroot, folders, program = self._search
         if sysroot and not sysroot.startswith("target:"):
-            yield sysroot.rstrip("/") + path
+            yield below(sysroot, path)
         for folder in folders:
             yield os.path.join(folder, os.path.basename(path))
         if program and os.path.basename(program) == os.path.basename(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence, Set
+from itertools import product
 from typing import TYPE_CHECKING
 
 import gdb
@@ -47,12 +48,16 @@ def read_unloaded(
 
 def debug_symbols(build_id: str | None) -> SymbolTable | None:
     """The .symtab of a separate debug file, found by build-id (GDB manual, Separate Debug
-    Files): Debian's libc has its local names, such as __strlen_avx2, there alone."""
+    Files): Debian's libc has its local names, such as __strlen_avx2, there alone. GDB looks into
+    each folder and then into the same below the sysroot."""
     if not build_id:
         return None
-    for folder in str(gdb.parameter("debug-file-directory") or "").split(":"):
+    folders = str(gdb.parameter("debug-file-directory") or "").split(":")
+    sysroot = str(gdb.parameter("sysroot") or "").rstrip("/")
+    roots = ("", sysroot) if sysroot and not sysroot.startswith("target:") else ("",)
+    for root, folder in product(roots, folders):
         try:
-            file = open_elf(f"{folder}/.build-id/{build_id[:2]}/{build_id[2:]}.debug")
+            file = open_elf(f"{root}{folder}/.build-id/{build_id[:2]}/{build_id[2:]}.debug")
         except Problem:
             continue
         if read_build_id(file.memory, file.image) == build_id:

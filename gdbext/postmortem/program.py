@@ -10,7 +10,7 @@ from gdbext.elf.core import Core
 from gdbext.elf.file import map_file
 from gdbext.elf.mapped import Mapped, execution_name, is_program, main_mapping
 from gdbext.elf.problem import Problem
-from gdbext.elf.storage import kept_paths
+from gdbext.elf.storage import below, kept_paths
 
 
 class Program(NamedTuple):
@@ -29,7 +29,7 @@ def find_program(core: Core, exe: str | None, sysroot: str | None) -> Program:
     given is taken as well where the core holds neither.
     """
     main = main_mapping(core)
-    home = _below(sysroot, main.path) if main is not None else None
+    home = below(sysroot or "", main.path) if main is not None else None
     if exe is not None:
         same = is_program(core, main, map_file(exe))  # a missing file is the user's mistake
         if same is False:
@@ -60,7 +60,7 @@ def _not_found(
     name = main.path if main is not None else execution_name(core)
     if name is None:
         return "the core does not say which program it is of; name it by --exe for symbols"
-    where = _below(sysroot, name) if name.startswith("/") else name
+    where = below(sysroot or "", name) if name.startswith("/") else name
     return f"{where} is not here{build}; name it by --exe for symbols"
 
 
@@ -71,7 +71,7 @@ def _candidates(core: Core, main: Mapped | None, sysroot: str | None) -> Iterato
     names += [name] if name is not None else []
     for path in names:
         if path.startswith("/"):
-            yield _below(sysroot, path)
+            yield below(sysroot or "", path)
             yield path
     if main is not None and main.build_id is not None:
         yield from kept_paths(main.build_id, sysroot, os.environ)
@@ -79,7 +79,3 @@ def _candidates(core: Core, main: Mapped | None, sysroot: str | None) -> Iterato
         if not path.startswith("/"):
             yield os.path.join(beside, path)
         yield os.path.join(beside, os.path.basename(path))
-
-
-def _below(sysroot: str | None, path: str) -> str:
-    return (sysroot or "").rstrip("/") + path

@@ -14,6 +14,7 @@ import pytest
 
 from tests import cores
 from tests.cores import Core, crash
+from tests.files import look
 from tests.harness import gdb_program
 from tests.programs import ARM64_ROOT, Program
 from tests.reporting import document, names, options, report
@@ -240,6 +241,56 @@ def test_what_a_missing_file_leaves_unknown_is_said_once(folder: Path) -> None:
     (slots,) = re.findall(rf"^  unverified: (\d+) slots: {reason}", said, re.MULTILINE)
     assert int(slots) > 40
     assert len(said.splitlines()) < 60
+
+
+def test_what_the_linkers_missing_file_leaves_unknown_is_no_alarm(folder: Path) -> None:
+    """ld.so's own IRELATIVE slot holds zero for good: only the resolver's code tells that."""
+    program, linker, source = folder / "program", folder / "linker.so", folder / "program.c"
+    shutil.copy("/lib64/ld-linux-x86-64.so.2", linker)
+    source.write_text("int main(void) { __builtin_trap(); }\n")
+    interpreter = f"-Wl,--dynamic-linker={linker}"
+    subprocess.run(["gcc", "-o", program, source, interpreter], check=True)
+    core = core_of(folder, program)
+    linker.unlink()
+    found = document(core)
+    assert {m["path"]: m["state"] for m in found["missing"]} == {str(linker): "absent"}
+    (module,) = [m for m in found["got"]["modules"] if m["path"] == str(linker)]
+    slots = [slot for slot in module["slots"] if slot["type"] == "R_X86_64_IRELATIVE"]
+    assert [(slot["value"], slot["verdict"]) for slot in slots] == [("0x0", "unverified")]
+    assert "resolver" in slots[0]["reason"]
+
+
+def test_files_of_another_machine_below_its_sysroot(folder: Path) -> None:
+    """An absolute link there stays there, as Debian's alternatives; a debug file is found there,
+    as by GDB, and it alone names a static function."""
+    program, library, root = folder / "program", folder / "libinner.so", folder / "root"
+    (folder / "inner.c").write_text(
+        "static __attribute__((noinline)) int inner(int *where) { return *where; }\n"
+        "int outer(int *where) { return inner(where) + 1; }\n"
+    )
+    (folder / "program.c").write_text("int outer(int *); int main(void) { return outer(0); }\n")
+    real, there = folder / "real.so", root / "elsewhere/libother.so"
+    library.symlink_to(real)
+    flags = ["-shared", "-fPIC", "-O1", "-fno-optimize-sibling-calls", "-Wl,--build-id"]
+    subprocess.run(["gcc", *flags, "-o", real, folder / "inner.c"], check=True)
+    subprocess.run(["gcc", "-o", program, folder / "program.c", library], check=True)
+    build = look(real).build_id or ""
+    debug = root / f"usr/lib/debug/.build-id/{build[:2]}/{build[2:]}.debug"
+    for made in (debug, there, root / str(program).lstrip("/")):
+        made.parent.mkdir(parents=True)
+    subprocess.run(["objcopy", "--only-keep-debug", real, debug], check=True)
+    subprocess.run(["strip", real], check=True)
+    core = core_of(folder, program)
+    shutil.move(real, there)
+    shutil.move(program, root / str(program).lstrip("/"))
+    library.unlink()
+    (root / str(library).lstrip("/")).symlink_to("/elsewhere/libother.so")
+    found = document(core, "--sysroot", root)
+    assert names(found)[:3] == [
+        ("libinner.so", "inner"), ("libinner.so", "outer"), ("program", "main"),
+    ]  # fmt: skip
+    assert found["missing"] == []
+    assert found["crash_frame"]["symbol"] == "inner"
 
 
 @X86_64

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 from gdbext.elf.file import ElfFile, FileData, map_file, read_elf
 from gdbext.elf.problem import Problem
+from gdbext.elf.storage import resolved
 from gdbext.linker.opening.rights import NO_RIGHTS, Rights, first_refusal
 
 _OWN = re.compile(r"^/(proc/(?:self|thread-self)|dev/fd)(?=/)")
-_MAGIC = re.compile(r"/proc/\d+/(?:exe|fd/\d+)")
-_MOST_LINKS = 40  # the kernel's MAXSYMLINKS
 
 
 class Refused(Problem):
@@ -93,38 +92,10 @@ class FileSystem:
     def _find(self, path: str) -> tuple[str, str] | None:
         """(the root under which it is, its path there with links followed)."""
         for root in self.roots:
-            real = self._resolve(root, path)
+            real = resolved(root, path)
             if real is not None:
                 return root, real
         return None
-
-    def _resolve(self, root: str, path: str) -> str | None:
-        """`path` without symbolic links, below `root`; None where something is missing."""
-        parts = [p for p in path.split("/") if p not in ("", ".")][::-1]
-        done, links = "", 0
-        while parts:
-            part = parts.pop()
-            if part == "..":
-                done = os.path.dirname(done) if done != "/" else ""
-                continue
-            here = f"{done}/{part}"
-            if _MAGIC.fullmatch(here):
-                done = here  # it leads to an open file, which may have no path
-                continue
-            try:
-                target = os.readlink(root + here)
-            except OSError as error:
-                if error.errno != errno.EINVAL:  # it is no link, but it is there
-                    return None
-                done = here
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                return None
-            if target.startswith("/"):
-                done = ""
-            parts += [p for p in target.split("/") if p not in ("", ".")][::-1]
-        return done or "/"
 
     def _look(self, path: str) -> Contents:
         found = self._find(path)
@@ -153,7 +124,7 @@ class FileSystem:
         """Which part of a path is not there, in words."""
         for root in self.roots:
             for each in _way(os.path.normpath(path)):
-                if self._resolve(root, each) is not None:
+                if resolved(root, each) is not None:
                     continue
                 if os.path.islink(root + each):
                     target = os.readlink(root + each)
