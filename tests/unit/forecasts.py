@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from gdbext.elf.arch import ARCHES
@@ -23,8 +24,9 @@ def forecast(
     environment: dict[str, str] | None = None,
     cpuinfo: str | None = None,
     lazy: bool = False,
+    release: int | None = None,
 ) -> Cause:
-    """What loader/host's start, or its dlopen of OPENED, would end in."""
+    """What loader/host's start, or its dlopen of OPENED, would end in; with glibc 2.RELEASE."""
     path = program or programs.program("loader/host").path
     file = open_elf(str(path))
     arch = next(a for a in ARCHES if a.machine == file.image.header.machine)
@@ -34,4 +36,6 @@ def forecast(
     )
     interpreter = interpreter_of(file.memory, file.image)
     host, layers = host_of_program(arch, str(path), interpreter, around)
+    if release is not None:
+        host = replace(host, release=lambda _linker, _tables: release)
     return forecast_start(host, layers, str(path), (), str(opened) if opened else None, lazy)

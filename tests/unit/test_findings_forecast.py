@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,27 @@ def test_cpu_levels() -> None:
     flags = "cmov cx8 fpu fxsr mmx sse sse2 cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
     assert forecast(path, cpuinfo=f"flags\t\t: {flags}\n").kind == "cpu_level"
     assert forecast(path).kind == OK  # nobody tells which CPU it is
+
+
+def test_what_dlopen_alone_refuses(tmp_path: Path) -> None:
+    """An executable stack is refused to what is opened since glibc 2.41, not to what starts; the
+    room for static TLS is not known before."""
+    source, library = tmp_path / "lib.c", tmp_path / "lib.so"
+    model = '__attribute__((tls_model("initial-exec")))'
+    source.write_text(f"static __thread {model} int x; int *where(void) {{ return &x; }}\n")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    found = forecast(library, release=41)
+    assert found.kind == OK
+    (note,) = [line for line in found.evidence if line.startswith("but ")]
+    assert "needs 4 bytes of static TLS" in note
+    source.write_text("int main(void) { return 0; }\n")
+    flags = ["-Wl,-z,execstack", "-Wl,--no-warn-execstack"]
+    subprocess.run(["gcc", "-shared", "-fPIC", *flags, "-o", library, source], check=True)
+    subprocess.run(["gcc", *flags, "-o", tmp_path / "program", source], check=True)
+    kinds = [forecast(library, release=release).kind for release in (40, 41)]
+    assert kinds == [OK, "executable_stack"]
+    assert forecast(None, tmp_path / "program", release=41).kind == OK
+    assert forecast(library, tmp_path / "program", release=41).kind == OK
 
 
 def test_environment_leads_to_a_library() -> None:

@@ -82,6 +82,7 @@ def forecast_start(
             prospect.add_root(name, root, PRELOADED)
             del prospect.failures[before:]  # ld.so warns of these and goes on
         if opened is not None:
+            prospect.follow(NEEDED)
             prospect.add_root(opened, root, DLOPENED)
     prospect.follow(NEEDED)
     forecast = Forecast(host, prospect, _is_lazy(host, lazy))

@@ -49,7 +49,8 @@ def definers_on_disk(forecast: Forecast, name: bytes) -> list[str]:
 
 
 def _files(forecast: Forecast) -> Iterator[str]:
-    folders = [os.path.dirname(a.module.path) for a in forecast.prospect.arrivals]
+    arrivals = [*forecast.opened, *forecast.prospect.arrivals]
+    folders = [os.path.dirname(arrival.module.path) for arrival in arrivals]
     folders += [os.path.dirname(m.path) for m in forecast.host.linker.modules[:1]]
     view = forecast.host.search.view
     left = _MOST_FILES

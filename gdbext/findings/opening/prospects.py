@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from gdbext.elf.file import ElfFile
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import STB_GLOBAL
-from gdbext.linker.loaded.modules import Linker, Module
+from gdbext.linker.loaded.modules import DLOPENED, Linker, Module
 from gdbext.linker.loaded.tables import TableSet
 from gdbext.linker.lookup.definers import Definers
 from gdbext.linker.lookup.lookup import Lookup
@@ -18,7 +19,7 @@ from gdbext.linker.lookup.rules import Rules
 from gdbext.linker.lookup.scopes import GLOBAL, LOCAL, SYMBOLIC, Scope, Scopes
 from gdbext.linker.opening.host import Host
 from gdbext.linker.opening.locate import PATH, Place
-from gdbext.linker.opening.prospect import Prospect, searchlist
+from gdbext.linker.opening.prospect import Arrival, Prospect, searchlist
 
 _DT_SYMBOLIC, _DT_FLAGS, _DF_SYMBOLIC = 16, 30, 2
 
@@ -30,6 +31,15 @@ class Forecast:
     host: Host
     prospect: Prospect
     lazy: bool
+
+    @cached_property
+    def opened(self) -> Sequence[Arrival]:
+        """What dlopen would bring in, without what the program's start does."""
+        arrivals = self.prospect.arrivals
+        kinds = [arrival.module.kind for arrival in arrivals]
+        if not self.host.starting:
+            return arrivals
+        return arrivals[kinds.index(DLOPENED) :] if DLOPENED in kinds else ()
 
     @cached_property
     def linker(self) -> Linker:

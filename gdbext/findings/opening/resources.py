@@ -8,7 +8,7 @@ kernel's mm/mmap.c.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gdbext.elf.arch import TPOFF
@@ -22,6 +22,7 @@ from gdbext.findings.opening.dlopen_errors import (
     EXECUTABLE_STACK,
     NAMESPACE_LIMIT,
     NO_PERMISSION,
+    OK,
     STATIC_TLS,
     TOO_MANY_FILES,
     Cause,
@@ -66,7 +67,8 @@ def mapping_causes(forecast: Forecast, arrival: Arrival) -> Iterator[Cause]:
              "ld.so's words for it: failed to map segment from shared object"),
             f"Put the file elsewhere, or remount {mount.point} with exec.",
         )  # fmt: skip
-    yield from _stack_cause(forecast, arrival.module, image)
+    if any(arrival is one for one in forecast.opened):
+        yield from _stack_cause(forecast, arrival.module, image)
 
 
 def limit_causes(forecast: Forecast) -> Iterator[Cause]:
@@ -107,7 +109,7 @@ def _size(number: int) -> str:
 def _stack_cause(forecast: Forecast, module: Module, image: Image) -> Iterator[Cause]:
     why = wants_executable_stack(image)
     host = forecast.host
-    if why is None or host.musl or host.stack or host.starting:
+    if why is None or host.musl or host.stack or _starts_with_executable_stack(forecast):
         return
     tunable = "glibc.rtld.execstack=2" in host.tunables.split(":")
     if forecast.release is None or forecast.release < _NO_DLOPEN_STACK or tunable:
@@ -119,6 +121,13 @@ def _stack_cause(forecast: Forecast, module: Module, image: Image) -> Iterator[C
         f"Link {file_of(module)} with -z noexecstack (objects from assembler often miss "
         ".note.GNU-stack), or start the program with GLIBC_TUNABLES=glibc.rtld.execstack=2.",
     )
+
+
+def _starts_with_executable_stack(forecast: Forecast) -> bool:
+    """Whether a program that is about to start, or a library of its start, asks for it."""
+    arrivals = forecast.prospect.arrivals
+    images = [a.module.image for a in arrivals[: len(arrivals) - len(forecast.opened)]]
+    return any(image and wants_executable_stack(image) for image in images)
 
 
 def cpu_causes(forecast: Forecast) -> Iterator[Cause]:
@@ -142,14 +151,17 @@ def cpu_causes(forecast: Forecast) -> Iterator[Cause]:
 
 def tls_causes(forecast: Forecast) -> Iterator[Cause]:
     """Files with initial-exec TLS for which there is no room, the last dependency first."""
-    rows = [a.module for a in reversed(forecast.prospect.arrivals)]
+    rows = [a.module for a in reversed(forecast.opened)]
     needy = [(module, owner) for module in rows for owner in _owners(forecast, module)]
-    if not needy or forecast.host.starting:
+    if not needy:
         return
     if forecast.host.musl:
         owner = needy[0][1]
-        if forecast.prospect.arrival(owner) is not None:
+        if any(owner is module for module in rows):
             yield _musl_cause(forecast, needy[0][0])
+        return
+    if forecast.host.starting:
+        yield from _untold_room([owner for _, owner in needy if owner in rows])
         return
     room, modules = forecast.host.room()
     area, placed = room.area, {m.module.map.address: m for m in modules}
@@ -171,6 +183,15 @@ def tls_causes(forecast: Forecast) -> Iterator[Cause]:
             yield _tls_cause(forecast, module, owner, segment, area, known)
             return
         area = left
+
+
+def _untold_room(owners: Sequence[Module]) -> Iterator[Cause]:
+    """What libraries need of room that only a process tells."""
+    for module in dict.fromkeys(owners):
+        segment = module.image.segment(PT_TLS) if module.image else None
+        if segment is not None:
+            text = f"{module.path} needs {segment.memsz} bytes of static TLS"
+            yield Cause(OK, f"{text}; how many are left is known while the program runs", (), "")
 
 
 def _owners(forecast: Forecast, module: Module) -> list[Module]:
