@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal as signals
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +115,7 @@ def read_report(
         inferior.main_path(),
         crash,
         parts,
-        _told(talk, "warning: ") if talk else [],
+        _warnings(talk) if talk else [],
         {},
         _not_ok(judged) if judged is not None else None,
         near,
@@ -202,6 +203,12 @@ def _notes(inferior: Inferior, crash: Crash) -> Iterator[str]:
                 f"behind frame #{outermost.level} the stack cannot be followed: the unwind "
                 f"information of {place.module.file_name} is in its file, which is not here"
             )
+
+
+def _warnings(talk: str) -> list[str]:
+    """What GDB warned of. Since GDB 14 it does so, too, of a source line that it cannot show."""
+    source = re.compile(r"\d+\t.*: No such file or directory")
+    return [line for line in _told(talk, "warning: ") if not source.fullmatch(line)]
 
 
 def _told(talk: str, head: str) -> list[str]:

@@ -59,10 +59,16 @@ def test_a_crash_live(live: Callable[..., Gdb]) -> None:
 
 
 def test_a_crash_in_a_core(
-    core: Callable[..., Core], open_core: Callable[..., Gdb], batch: Callable[..., Batch]
+    core: Callable[..., Core],
+    open_core: Callable[..., Gdb],
+    batch: Callable[..., Batch],
+    tmp_path: Path,
 ) -> None:
     made = core("nullcall/host")
-    document = open_core(made).json("plug-report")
+    talk = tmp_path / "talk"
+    talk.write_text("warning: 44\t./nptl/it.c: No such file or directory\nwarning: odd note\n")
+    document = open_core(made).json(f"plug-report -talk {talk}")
+    assert document["warnings"] == ["odd note"]
     if not made.arm64:  # qemu's cores hold no thread pointer and fewer mappings
         judge_null_call(document)
     assert document["target"] == "core"
