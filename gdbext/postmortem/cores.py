@@ -50,7 +50,9 @@ def core_target(
     arguments = ("--core", plain, *given)
     # plug-report -symbols loads what is needed: half of GDB's time with 500 libraries
     before = ("set auto-solib-add off", *((f"set sysroot {sysroot}",) if sysroot else ()))
-    return Target(gdb_for(core.machine), arguments, before, note=program.note)
+    # GDB reads libc's symbols all the same once it knows the program, also of another build
+    opening = ("nosharedlibrary",) if given else ()
+    return Target(gdb_for(core.machine), arguments, before, opening=opening, note=program.note)
 
 
 def gdb_for(machine: int) -> str:

@@ -293,6 +293,30 @@ def test_files_of_another_machine_below_its_sysroot(folder: Path) -> None:
     assert found["crash_frame"]["symbol"] == "inner"
 
 
+def test_another_builds_libc_names_nothing(folder: Path) -> None:
+    """GDB reads what is called libc for its threads, whatever auto-solib-add says."""
+    program, library, source = folder / "program", folder / "libc.so.9", folder / "lib.c"
+    (folder / "program.c").write_text("int outer(int *); int main(void) { return outer(0); }\n")
+
+    def build(text: str) -> None:
+        source.write_text(text)
+        subprocess.run(["gcc", "-g", "-shared", "-fPIC", "-o", library, source], check=True)
+
+    build("int outer(int *where) { return *where; }\n")
+    subprocess.run(["gcc", "-o", program, folder / "program.c", library], check=True)
+    core = core_of(folder, program)
+    build("int wrong(int *where) { return *where; } int outer(int *where) { return *where + 1; }\n")
+    moved = folder / "moved/program"
+    moved.parent.mkdir()
+    shutil.move(program, moved)
+    found = document(core, "--exe", moved)
+    assert [(m["path"], m["state"]) for m in found["missing"]] == [(str(library), "replaced")]
+    assert (found["crash_frame"]["symbol"], found["crash_frame"]["file"]) in (
+        ("outer", None),  # .dynsym, if the core has it
+        (None, None),
+    )
+
+
 @X86_64
 def test_a_program_that_is_not_the_cores(
     core: Callable[..., Core], program: Callable[[str], Program]
