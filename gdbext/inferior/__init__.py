@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -26,13 +26,14 @@ from gdbext.inferior import remote
 from gdbext.inferior.callsites import make_unwinding
 from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
 from gdbext.inferior.memory import GdbMemory
+from gdbext.inferior.otherbuilds import other_builds
 from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.inferior.target import NO_PROCESS, core_path, find_arch, given_program, target_kind
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
 from gdbext.inferior.unwinding import Unwinding
 from gdbext.linker.loaded.disk import matching_file
 from gdbext.linker.loaded.modules import Linker, Module
-from gdbext.linker.loaded.tables import TableSet
+from gdbext.linker.loaded.tables import Definition, TableSet
 from gdbext.linker.places import Map
 from gdbext.linker.process.dumped import DumpedMemory
 from gdbext.linker.process.once import once
@@ -249,10 +250,18 @@ class Inferior:
             linker,
             self.tables,
             self.threads,
-            function_at,
+            self._function_at,
             partial(read_unloaded, self),
             scan,
         )
+
+    @cached_property
+    def is_other_build(self) -> Callable[[int], bool]:
+        """Whether GDB reads another build at an address than the core is of."""
+        return other_builds(self)
+
+    def _function_at(self, address: int) -> Definition | None:
+        return None if self.is_other_build(address) else function_at(address)
 
     @cached_property
     def tables(self) -> TableSet:

@@ -59,6 +59,7 @@ def make_unwinding(inferior: Inferior) -> Unwinding:
         may_be_code,
         may_be_caller,
         in_program,
+        inferior.is_other_build,
         arch.sp,
         arch.link_register,
         arch.frame_register is not None,

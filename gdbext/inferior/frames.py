@@ -95,7 +95,7 @@ def read_frames(most: int, unwinding: Unwinding | None = None) -> list[Frame]:
         try:
             frame: gdb.Frame | None = gdb.newest_frame()
             while frame is not None and len(found) < most:
-                found.append(_frame(frame, found[-1] if found else None))
+                found.append(_frame(frame, found[-1] if found else None, unwinding))
                 frame = older(frame, unwinding)
         except gdb.error:
             pass  # the stack is damaged from here on: GDB cannot unwind further
@@ -219,18 +219,19 @@ class Frame(NamedTuple):
     by_record: bool = False
 
 
-def _frame(frame: gdb.Frame, inner: Frame | None) -> Frame:
+def _frame(frame: gdb.Frame, inner: Frame | None, unwinding: Unwinding | None) -> Frame:
     pc = int(frame.pc())
+    other = unwinding is not None and unwinding.is_other_build(pc)
     # A frame that a signal interrupted is at its very PC, as the innermost one is.
     newer = frame.newer()
     exact = newer is None or newer.type() == gdb.SIGTRAMP_FRAME
     place = frame.find_sal()
-    symtab = place.symtab
+    symtab = None if other else place.symtab
     return Frame(
         level=inner.level + 1 if inner else 0,
         pc=pc,
         lookup=pc if exact else pc - 1,
-        function=tolerant(frame.name),
+        function=None if other else tolerant(frame.name),
         file=tolerant(symtab.fullname) if symtab else None,
         line=place.line if symtab else None,
     )

@@ -58,7 +58,7 @@ def _read_stack(inferior: Inferior, linker: Linker) -> tuple[list[StackFrame], b
         exact = True
         while frame is not None and len(found) < _MOST_FRAMES:
             place = int(frame.pc()) & _ADDRESS
-            name = tolerant(frame.name)
+            name = None if inferior.is_other_build(place) else tolerant(frame.name)
             found.append(StackFrame(place if exact else place - 1, name))
             # What a signal interrupted is at its very PC, as the innermost frame is.
             exact = frame.type() == gdb.SIGTRAMP_FRAME

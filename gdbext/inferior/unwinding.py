@@ -21,13 +21,15 @@ class Unwinding(NamedTuple):
     `may_be_caller`, given a frame's PC, its caller's, whether GDB knows the frame's function and
     whether the caller was told and not guessed, is false where GDB had to guess and no call is
     seen that returns there; `in_program` is true for addresses in the mappings of the program's
-    own file; `has_records`, whether frame records lead on where GDB cannot (ARM64)."""
+    own file; `is_other_build` is true where GDB reads another build than the process has;
+    `has_records`, whether frame records lead on where GDB cannot (ARM64)."""
 
     load: Callable[[Iterable[int]], bool]
     has_stack: Callable[[int], bool]
     may_be_code: Callable[[int], bool]
     may_be_caller: Callable[[int, int, bool, bool], bool]
     in_program: Callable[[int], bool]
+    is_other_build: Callable[[int], bool]
     stack_register: str
     link_register: str | None
     has_records: bool
@@ -65,12 +67,14 @@ def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
 
 def _is_called(frame: gdb.Frame, caller: gdb.Frame, unwinding: Unwinding, linked: bool) -> bool:
     """Whether the caller's PC may be where the frame returns to."""
-    if frame.type() != gdb.NORMAL_FRAME or caller.type() != gdb.NORMAL_FRAME:
-        return True
     pc = int(frame.pc())
+    other = unwinding.is_other_build(pc)
+    if not other and (frame.type() != gdb.NORMAL_FRAME or caller.type() != gdb.NORMAL_FRAME):
+        return True
     # where a call went to null its return address is still what it was, also on the stack
     told = linked or (frame.newer() is None and pc < _NOWHERE)
-    return unwinding.may_be_caller(pc, int(caller.pc()), tolerant(frame.name) is not None, told)
+    named = tolerant(frame.name) is not None and not other
+    return unwinding.may_be_caller(pc, int(caller.pc()), named, told)
 
 
 def _ends_well(frame: gdb.Frame, unwinding: Unwinding) -> bool:

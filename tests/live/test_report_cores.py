@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from tests import cores
 from tests.cores import Core, crash
 from tests.files import look
-from tests.harness import gdb_program
+from tests.harness import batch, gdb_program
 from tests.programs import ARM64_ROOT, Program
 from tests.reporting import document, names, options, report
 
@@ -294,7 +295,8 @@ def test_files_of_another_machine_below_its_sysroot(folder: Path) -> None:
 
 
 def test_another_builds_libc_names_nothing(folder: Path) -> None:
-    """GDB reads what is called libc for its threads, whatever auto-solib-add says."""
+    """GDB reads what is called libc for its threads, whatever auto-solib-add says, and in a
+    session every library."""
     program, library, source = folder / "program", folder / "libc.so.9", folder / "lib.c"
     (folder / "program.c").write_text("int outer(int *); int main(void) { return outer(0); }\n")
 
@@ -311,10 +313,13 @@ def test_another_builds_libc_names_nothing(folder: Path) -> None:
     shutil.move(program, moved)
     found = document(core, "--exe", moved)
     assert [(m["path"], m["state"]) for m in found["missing"]] == [(str(library), "replaced")]
-    assert (found["crash_frame"]["symbol"], found["crash_frame"]["file"]) in (
-        ("outer", None),  # .dynsym, if the core has it
-        (None, None),
-    )
+    written = folder / "session.json"
+    batch(str(moved), str(core), "-ex", f"plug-report -json -out {written}", cwd=folder)
+    for told in (found, json.loads(written.read_text())):
+        assert told["crash_frame"]["module"] == str(library)
+        frames = [(frame["symbol"], frame["file"]) for frame in told["frames"]]
+        # the core has its .dynsym; main is the program's, which is here
+        assert set(frames) <= {("outer", None), ("main", None), (None, None)}
 
 
 @X86_64
