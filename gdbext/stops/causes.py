@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from gdbext.elf.problem import Problem
-from gdbext.findings.conflicts.families import Family, find_families
+from gdbext.findings.conflicts.families import Family, find_families, several_have
 from gdbext.findings.crash.calls import BadCall, called_slot
 from gdbext.findings.crash.crash import CrashFacts, Rule, Scene, Step, find_causes
 from gdbext.findings.crash.crashpath import (
@@ -24,7 +24,7 @@ from gdbext.findings.slots.writes import JudgedSlot, judge_slot
 from gdbext.inferior import Inferior
 from gdbext.inferior.frames import Frame, demangle
 from gdbext.inferior.layouts import read_struct_uses
-from gdbext.linker.loaded.modules import Linker
+from gdbext.linker.loaded.modules import Linker, Module
 from gdbext.linker.lookup.lookup import Lookup, make_lookup
 from gdbext.linker.places import Map, Place
 
@@ -64,9 +64,9 @@ def _further(inferior: Inferior, linker: Linker) -> list[Rule]:
     def lookup() -> Lookup:
         return make_lookup(inferior, linker, inferior.tables)
 
-    def families() -> list[Family]:
+    def families(modules: Sequence[Module]) -> list[Family]:
         try:
-            return find_families(lookup())
+            return find_families(lookup()) if several_have(lookup(), modules) else []
         except Problem:
             return []
 

@@ -13,7 +13,7 @@ from gdbext.findings.conflicts.conflicts import (
     count_duplicates,
     find_conflicts,
 )
-from gdbext.findings.conflicts.families import FAMILIES, find_families
+from gdbext.findings.conflicts.families import FAMILIES, find_families, several_have
 from tests.unit.crafted import rela
 from tests.unit.lookups import (
     HIDDEN,
@@ -259,7 +259,11 @@ def test_three_definers_are_one_duplicate_and_namespaces_are_apart() -> None:
 def test_a_family_is_told_by_any_of_its_exports(family: str) -> None:
     for export in FAMILIES[family]:
         one, two = (Lib(name, [Sym("x"), Sym(export)]) for name in ("one", "two"))
-        (told,) = find_families(world(MAIN, one, two, Lib("user", [reference(export)])).lookup)
+        lookup = world(MAIN, one, two, Lib("user", [reference(export)])).lookup
+        (told,) = find_families(lookup)
+        copies, user = lookup.linker.modules[1:3], lookup.linker.modules[3]
+        assert several_have(lookup, copies)
+        assert not several_have(lookup, [copies[0], user])
         assert (told.name, told.namespace) == (family, 0)
         assert [(c.module.name, c.exports) for c in told.copies] == [
             ("one", (export,)), ("two", (export,)),

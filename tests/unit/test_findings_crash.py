@@ -233,7 +233,7 @@ def test_struct_mismatch() -> None:
 
 def test_duplicate_runtime() -> None:
     family = Family("zlib", 0, [Copy(USER, ("inflateInit2_",)), Copy(OWN, ("inflateInit2_",))])
-    rule = duplicate_runtime(lambda: [family])
+    rule = duplicate_runtime(lambda _: [family])
     assert the(find_causes(scene(steps=path(USER, OWN)), [rule])) == (
         "duplicate_runtime", "two copies of zlib are on the way to the crash: user.so and own.so",
     )  # fmt: skip

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from gdbext.elf.hashes import probe
+from gdbext.elf.problem import Problem
 from gdbext.linker.loaded.modules import LINKER, Module
+from gdbext.linker.loaded.tables import Tables
 from gdbext.linker.lookup.lookup import Lookup
 
 # Functions that a library of the family defines, whatever its file is called. Any one of a row
@@ -60,6 +65,34 @@ class Family(NamedTuple):
     name: str
     namespace: int
     copies: list[Copy]
+
+
+def several_have(lookup: Lookup, modules: Iterable[Module]) -> bool:
+    """Whether two of a few modules are copies of one family; find_families() asks all modules."""
+    counts = Counter(family for module in modules for family in _families_of(lookup, module))
+    return any(copies > 1 for copies in counts.values())
+
+
+def _families_of(lookup: Lookup, module: Module) -> Iterator[str]:
+    tables = lookup.tables.of(module)
+    if tables is None:
+        return
+    try:
+        for family, names in FAMILIES.items():
+            if any(_defines(tables, name.encode()) for name in names):
+                yield family
+    except Problem:
+        return  # what cannot be read does not count
+
+
+def _defines(tables: Tables, name: bytes) -> bool:
+    symbols = tables.symbols
+    return any(
+        number < symbols.count
+        and symbols.is_named(number, name)
+        and bool(symbols.entry(number).shndx)
+        for number in probe(tables.memory, tables.image, name)
+    )
 
 
 def find_families(lookup: Lookup) -> list[Family]:

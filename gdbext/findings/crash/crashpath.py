@@ -239,18 +239,18 @@ def _layout(layout: Layout) -> str:
 
 
 def duplicate_runtime(
-    families: Callable[[], Sequence[Family]],
+    families: Callable[[Sequence[Module]], Sequence[Family]],
 ) -> Callable[[Scene], Iterator[Cause]]:
-    """Two copies of one runtime, both on the way to the crash."""
+    """Two copies of one runtime, both on the way to the crash. `families` gives at least those
+    of which several of the modules that it is given are copies."""
 
     def rule(scene: Scene) -> Iterator[Cause]:
-        here = {id(s.place.module) for s in scene.steps if s.place.module is not None}
+        modules = [s.place.module for s in scene.steps if s.place.module is not None]
+        here = {id(module): module for module in modules if not _is_libc(module)}
         if len(here) < 2:
             return
-        for family in families():
-            copies = [
-                c.module for c in family.copies if id(c.module) in here and not _is_libc(c.module)
-            ]
+        for family in families(list(here.values())):
+            copies = [c.module for c in family.copies if id(c.module) in here]
             if len(copies) > 1:
                 names = " and ".join(m.file_name for m in copies)
                 yield Cause(
