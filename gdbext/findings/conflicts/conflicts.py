@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 from gdbext.elf.arch import COPY, RELATIVE, Arch
@@ -18,6 +19,7 @@ from gdbext.elf.reader import Memory
 from gdbext.elf.relocations import read_relocations
 from gdbext.elf.symbols import STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STV_DEFAULT, SYMBOL_SIZE
 from gdbext.findings.conflicts.allocators import replaces_allocator
+from gdbext.findings.conflicts.families import FAMILY_NAMES
 from gdbext.linker.loaded.linkmaps import STATES
 from gdbext.linker.loaded.modules import DLOPENED, LINKER, MAIN, PRELOADED, Linker, Module
 from gdbext.linker.loaded.private import LT_LOADED
@@ -81,11 +83,13 @@ def find_conflicts(memory: Memory, arch: Arch, lookup: Lookup) -> Conflicts:
             unknown.append((module, str(problem)))
     by_map = lookup.linker.by_map
     copied = _copied(memory, arch, lookup) if references else frozenset()
-    lookup.definers.prepare(
+    own = (
         lookup.tables_of(by_map[address]).symbols.raw_name(number)
         for address, counts in references.items()
         for number, _ in counts
     )
+    # find_families() asks for its names next: one pass over all tables serves both
+    lookup.definers.prepare(chain(own, FAMILY_NAMES))
     found: list[Conflict] = []
     for address, counts in references.items():
         module = by_map[address]

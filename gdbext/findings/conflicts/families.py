@@ -52,6 +52,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 
 
+FAMILY_NAMES = tuple(name.encode() for names in FAMILIES.values() for name in names)
+
+
 class Copy(NamedTuple):
     """One copy of a runtime: the module and the marks by which it was told."""
 
@@ -97,7 +100,7 @@ def _defines(tables: Tables, name: bytes) -> bool:
 
 def find_families(lookup: Lookup) -> list[Family]:
     """The families with several copies. Modules whose symbols cannot be read do not count."""
-    lookup.definers.prepare(name.encode() for names in FAMILIES.values() for name in names)
+    lookup.definers.prepare(FAMILY_NAMES)
     found = []
     for family, names in FAMILIES.items():
         marks: dict[int, list[str]] = {}
