@@ -22,7 +22,7 @@ def read_extent(
 ) -> tuple[Segment, ...]:
     """The mappings between l_map_start and l_map_end as segments, `vaddr` counted from l_addr.
 
-    None where the fields are unknown or contradict l_ld, which every object's memory holds."""
+    Nothing where the fields are unknown or contradict l_ld, which every object's memory holds."""
     if private is None or private.map_start is None or private.map_end is None:
         return ()
     start, end = private.map_start, -(-private.map_end // PAGE) * PAGE
