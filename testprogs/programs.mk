@@ -139,6 +139,11 @@ $(call lib,places,libpltgot.so,pltgot.c)
 $(call exe,racing,host,host.c)
 $(foreach n,1 2 3 4,$(call lib,racing,lib$n.so,library.c))
 
+# closing: how a dlclose ends
+$(call exe,closing,host,host.c)
+$(foreach n,1 2 3 4,$(call lib,closing,lib$n.so,library.c))
+$(call lib,closing,libkeeper.so,keeper.c)
+
 # crashes, one plugin each
 $(call host,nullcall)
 $(call lib,nullcall,libplugin.so,plugin.c)

@@ -18,7 +18,7 @@ from gdbext.findings.tracing.events import CONSTRUCTOR, DESTRUCTOR, THREAD
 from gdbext.inferior import Inferior
 from gdbext.linker.init.initarrays import functions_to_call
 from gdbext.stops.recorder.arguments import LIBC_OWN
-from gdbext.stops.recorder.calls import Traced
+from gdbext.stops.recorder.calls import Call, Traced
 from gdbext.stops.recorder.failures import (
     EVERY_FAILURE,
     RAISED_AGAIN,
@@ -158,10 +158,13 @@ def _arm_library(process: Traced, record: Record, every: bool) -> None:
         site = find_site(process.memory, record, address, name)
         if not site.returns:
             recorder.note(f"{name} of {record.path}: where it returns could not be found")
-        _points[address] = Entry(recorder, site)
+        returns = []
         for each in site.returns:
-            if each not in _points:
-                _points[each] = Return(recorder, site, each)
+            point = _points.get(each) or Return(recorder, site, each)
+            _points[each] = point
+            if isinstance(point, Return):
+                returns.append(point)
+        _points[address] = Entry(recorder, site, tuple(returns))
 
 
 def _arm_functions(process: Traced, record: Record) -> None:
@@ -189,36 +192,56 @@ def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
     process = recorder.processes.get(gdb.selected_inferior().pid)
     if process is None or not _points:
         return
-    running = any(process.calls.values())
-    if running and not recorder.options.constructors:
-        return  # what it brought is seen when it returns
+    lwp = _selected_lwp()
+    before = set(process.book.live)
+    recorder.came(process, lwp)
     if recorder.options.constructors:
-        before = set(process.book.live)
-        _refresh(process)
+        process.refresh(recorder.log, lwp=lwp)
         for address, record in process.book.live.items():
             if address not in before:
                 _arm_functions(process, record)
-    if not running:
+    if not process.calls.get(lwp):
         libc_opened(recorder, process, name)
+
+
+def _selected_lwp() -> int:
+    thread = gdb.selected_thread()
+    return thread.ptid[1] if thread is not None else 0
 
 
 def _on_free_objfile(event: Any) -> None:  # noqa: ANN401
     name = event.objfile.filename or ""
-    process = _recorders[0].processes.get(gdb.selected_inferior().pid)
+    recorder = _recorders[0]
+    process = recorder.processes.get(gdb.selected_inferior().pid)
     if process is None:
         return
-    gone = [r for r in process.book.live.values() if r.path == name]
-    if len(gone) > 1:  # another namespace has a copy of it
-        process.refresh(_recorders[0].log, whole=True)
-        gone = [r for r in gone if r.map.address not in process.book.live]
+    lwp = _selected_lwp()
+    before = list(process.book.live.values())
+    closed = recorder.went(process, lwp)
+    if closed is not None:
+        _end_at_once(closed)
+    named = [r for r in before if r.path == name]
+    if len(named) > 1:  # another namespace has a copy of it
+        process.refresh(recorder.log, whole=True, lwp=lwp)
+    gone = [r for r in before if r.map.address not in process.book.live]
+    if len(named) == 1 and named[0] not in gone:
+        gone += named
     for address in [a for a in _points if any(r.start <= a < r.end for r in gone)]:
         point = _points.pop(address)
         if point.is_valid():
             point.delete()
-    if gone and not any(process.calls.values()):
-        process.refresh(_recorders[0].log)
-        if all(r.map.address not in process.book.live for r in gone):
-            libc_closed(_recorders[0], process, gone[0].path)
+    if named and closed is None and not process.calls.get(lwp):
+        process.refresh(recorder.log, lwp=lwp)
+        if all(r.map.address not in process.book.live for r in named):
+            libc_closed(recorder, process, named[0].path)
+
+
+def _end_at_once(closed: Call) -> None:
+    """The return of a dlclose that is known to succeed is not stopped at; half of what the
+    trace of a close costs. Its breakpoint rests until the next dlclose begins."""
+    entry = _points.get(closed.site)
+    if isinstance(entry, Entry) and not any(map(Traced.closes, _recorders[0].processes.values())):
+        entry.rest()
 
 
 def _on_stop(_event: object) -> None:

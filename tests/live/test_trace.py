@@ -171,6 +171,56 @@ def test_four_threads_at_once(live: Callable[..., Gdb]) -> None:
         assert event["parent"] is None
 
 
+def test_how_a_close_ends(live: Callable[..., Gdb]) -> None:
+    """One that unloads is not stopped at its return; one inside another decides nothing."""
+    gdb = live("closing/host", "alone", "counted", "nested", until=None)
+    gdb.cmd("plug-trace on -ctors")
+    trace = traced(gdb)
+    closes = [e for e in of_kind(trace, "dlclose") if e["caller"]["line"] != still_line()]
+    rows = [
+        (name(e["module"]), [name(p) for p in e["unloaded"]], [s["kind"] for s in e["stays"]])
+        for e in closes
+    ]
+    assert rows == [
+        ("lib1.so", ["lib1.so"], []),
+        ("lib1.so", [], ["open-count"]),
+        ("lib1.so", ["lib1.so"], []),
+        ("libkeeper.so", ["libkeeper.so", "lib2.so"], []),
+        ("lib2.so", [], ["nested"]),
+        ("lib1.so", ["lib1.so"], []),
+    ]
+    assert {(e["ended"], e["result"], e["failed"]) for e in closes} == {("returned", "0x0", False)}
+    assert all(e["duration"] > 0 for e in closes)
+    events = {event["id"]: event for event in trace["events"]}
+    inner = events[closes[4]["parent"]]
+    assert (inner["kind"], inner["parent"]) == ("destructor", closes[3]["id"])
+    assert trace["summary"]["stayed"] == []
+    assert trace["summary"]["leaks"] == []
+
+
+def still_line() -> int:
+    """Where the program gives back the handle by which it asked whether a library is there."""
+    lines = (TESTPROGS / "closing" / "host.c").read_text().split("\n")
+    return lines.index("        dlclose(still);") + 1
+
+
+@on_x86_64  # see test_four_threads_at_once
+def test_closes_in_four_threads(live: Callable[..., Gdb]) -> None:
+    gdb = live("closing/host", "threads", until=None)
+    gdb.cmd("plug-trace on")
+    trace = traced(gdb)
+    opens, closes = of_kind(trace, "dlopen"), of_kind(trace, "dlclose")
+    assert len(opens) == len(closes) == 20
+    for event in opens:
+        assert [name(p) for p in event["loaded"]] == [event["path"]] == [name(event["module"])]
+    asked = {e["thread"]: e["path"] for e in opens}
+    for event in closes:
+        assert event["ended"] == "returned"
+        assert [name(p) for p in event["unloaded"]] == [asked[event["thread"]]]
+        assert name(event["module"]) == asked[event["thread"]]
+        assert event["stays"] == []
+
+
 @on_x86_64
 def test_what_libc_opens(live: Callable[..., Gdb]) -> None:
     gdb = live("libcdlopen/host", until="start")

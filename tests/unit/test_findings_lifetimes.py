@@ -49,6 +49,14 @@ def test_what_stayed_until_it_went() -> None:
     assert len(summarize([*events, other], {}).stayed) == 1, "another process's library"
 
 
+def test_a_close_inside_another_stays_until_that_ends() -> None:
+    inner = closed(3, A, 16, parent=2, stays=(Stay("nested", "later"),))
+    outer = closed(2, B, 32, duration=5.0, unloaded=(B, A))
+    assert summarize([opened(1, A, 16), outer, inner], {}).stayed == ()
+    (stayed,) = summarize([opened(1, A, 16), outer._replace(unloaded=(B,)), inner], {}).stayed
+    assert stayed.path == A
+
+
 def test_threads_of_an_open_and_who_made_them() -> None:
     begin, work = Spot(0x1000, A, 0, None, "begin"), Spot(0x2000, A, 0, None, "work")
     events = [

@@ -100,7 +100,7 @@ def summarize(events: Sequence[Event], earlier: Mapping[str, Count]) -> Summary:
 def _stayed(events: Iterable[Event]) -> list[Stayed]:
     """The libraries whose latest open or close left them loaded after a dlclose."""
     latest: dict[tuple[int, str], Stayed | None] = {}
-    for event in events:
+    for event in sorted(events, key=lambda e: e.time + (e.duration or 0)):  # as they ended
         if event.module is None or event.ended == RUNNING:
             continue
         key = (event.pid, event.module)

@@ -1,13 +1,14 @@
 """The calls that run in one process, thread by thread, and how each of them ends.
 
-A call ends when its function's `ret` is reached with the stack pointer that it began with. A call
+A call ends when its function's `ret` is reached with the stack pointer that it began with, and a
+dlclose as soon as GDB hears that its library is gone: nothing that can fail comes after. A call
 that never gets there (longjmp, an exception out of a constructor) is found out when its thread
 is seen with a stack pointer above it, or when a later call is not above it on the stack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,7 @@ class Call:
     kept: bool  # it is in the log
     back: int  # the return address
     out: int = 0  # where pthread_create is to put the new thread's id
+    has_closed: bool = False  # a dlclose was called in it
     loaded: tuple[str, ...] = ()
     unloaded: tuple[str, ...] = ()
 
@@ -79,34 +81,39 @@ class Traced:
         opened: int | None = None,
         closed: int | None = None,
         whole: bool = False,
+        lwp: int | None = None,
     ) -> None:
         """Look for libraries that came or went, and say so in the calls that they belong to.
 
         `opened` is the handle that dlopen gave, `closed` the one that dlclose was given; `whole`:
-        in every namespace, whatever the base one's number of entries says."""
+        in every namespace, whatever the base one's number of entries says; `lwp`: the thread that
+        did it, where that is known."""
         came, went = self.book.walk() if whole else self.book.refresh(self.memory, opened, closed)
         loads.unloads.extend(map(self._unload, went))
         if came or went:
-            self._attribute(log, tuple([r.path for r in came]), tuple([r.path for r in went]))
+            self._attribute(log, came, went, lwp)
 
-    def _attribute(self, log: Log, came: tuple[str, ...], went: tuple[str, ...]) -> None:
-        """The innermost open or close that runs did it; of several threads it may be any, and
-        what each one brought in is known when it returns."""
-        changing: list[Call] = []
-        for calls in self.calls.values():
-            innermost = next((c for c in reversed(calls) if c.event.kind in _CHANGING), None)
-            if innermost is not None:
-                changing.append(innermost)
+    def _attribute(
+        self, log: Log, came: Sequence[Record], went: Sequence[Record], lwp: int | None
+    ) -> None:
+        """The innermost open or close that runs did it. Of several threads any may have brought
+        a library in: that is known when its call returns. One may be seen gone before its own
+        thread has stopped: it belongs to the dlclose of its handle."""
+        stacks = self.calls.values() if lwp is None else [self.calls.get(lwp, [])]
+        changing = [call for call in map(innermost, stacks) if call is not None]
+        paths = tuple([r.path for r in came])
         if len(changing) == 1:
-            _add(log, changing[0], came, went)
+            _add(log, changing[0], paths, tuple([r.path for r in went]))
             return
-        closing = [call for call in changing if call.event.kind == DLCLOSE]
-        if went and closing:
-            _add(log, closing[-1], (), went)
+        closing = {c.event.handle: c for c in changing if c.event.kind == DLCLOSE}
+        sure = [closing[r.map.address] for r in went if r.map.address in closing]
+        for record in went if closing else ():
+            last = sure[-1] if sure else next(reversed(closing.values()))
+            _add(log, closing.get(record.map.address, last), (), (record.path,))
         if changing:
-            self.unclaimed += came
+            self.unclaimed += paths
         else:
-            self.unreported |= {path.rpartition("/")[2] for path in came}
+            self.unreported |= {path.rpartition("/")[2] for path in paths}
 
     def claim(self, log: Log, call: Call, record: Record) -> None:
         """An open returns: of what nobody has claimed, its library is its own, and what that
@@ -171,6 +178,10 @@ class Traced:
         if call.kept:
             log.put(call.event)
 
+    def closes(self) -> bool:
+        """Whether a dlclose runs in any of its threads."""
+        return any(c.event.kind == DLCLOSE for calls in self.calls.values() for c in calls)
+
     def thread_count(self) -> int:
         """How many threads GDB knows."""
         return len(self.inferior.threads())
@@ -178,6 +189,11 @@ class Traced:
     def record(self, handle: int) -> Record | None:
         """The module of a handle, which is its link_map (in musl its struct dso)."""
         return self.book.live.get(handle)
+
+
+def innermost(calls: list[Call]) -> Call | None:
+    """The latest of a thread's calls that opens or closes."""
+    return next((call for call in reversed(calls) if call.event.kind in _CHANGING), None)
 
 
 def _add(log: Log, call: Call, came: tuple[str, ...], went: tuple[str, ...]) -> None:

@@ -25,7 +25,7 @@ from gdbext.stops.recorder.arguments import (
     arguments,
     created,
 )
-from gdbext.stops.recorder.calls import Call, Traced
+from gdbext.stops.recorder.calls import Call, Traced, innermost
 from gdbext.stops.recorder.libc import libc_failed
 from gdbext.stops.recorder.log import Log
 from gdbext.stops.recorder.registers import RESULTS, register_of
@@ -83,6 +83,9 @@ class Recorder:
             return
         thread = gdb.selected_thread()
         calls = process.settle(self.log, thread.ptid[1], sp)
+        if kind == DLCLOSE:
+            for outer in calls:
+                outer.has_closed = True
         if calls or process.book.owner(back - 1) is None:
             process.refresh(self.log)  # a constructor calls: its library came a moment ago
         frames = process.frames.take(process.memory, back, sp)
@@ -164,12 +167,51 @@ class Recorder:
         while len(calls) > mine + 1:
             process.leave(self.log, calls)
         call = calls[-1]
-        found = self._found(process, call, register_of(RESULTS[process.arch.machine]))
+        found = self._found(process, calls, register_of(RESULTS[process.arch.machine]))
         calls.pop()
         process.end(self.log, call, RETURNED, **found)
 
-    def _found(self, process: Traced, call: Call, result: int) -> dict[str, Any]:
-        """The fields of a call's event that its return tells."""
+    def came(self, process: Traced, lwp: int) -> None:
+        """GDB has heard of a library that a thread loads."""
+        if process.thread_count() > 1:  # else what its call brings is seen when that returns
+            process.refresh(self.log, lwp=lwp)
+
+    def went(self, process: Traced, lwp: int) -> Call | None:
+        """GDB has heard that a thread unloads a library. If that ends its dlclose, that call.
+
+        A dlclose that has taken its own library away succeeds, and is recorded without a stop at
+        its return. Not so if another dlclose was called inside: ld.so then looks once more for
+        what can go (elf/dl-close.c, _dl_close_worker).
+        """
+        calls = process.calls.get(lwp, [])
+        call = innermost(calls)
+        closed = call.event.handle or 0 if call and call.event.kind == DLCLOSE else None
+        known = closed is not None and process.record(closed) is not None
+        if known or process.thread_count() > 1:
+            process.refresh(self.log, closed=closed, lwp=lwp)
+        if call is None or closed is None or not known or call.has_closed:
+            return None
+        if process.record(closed) is not None:
+            return None
+        while calls[-1] is not call:
+            process.leave(self.log, calls)
+        calls.pop()
+        process.modes.pop(closed, None)
+        process.end(
+            self.log,
+            call,
+            RETURNED,
+            result=0,
+            failed=False,
+            error=None,
+            error_class=None,
+            threads=(call.event.threads[0], process.thread_count()),
+        )
+        return call
+
+    def _found(self, process: Traced, calls: list[Call], result: int) -> dict[str, Any]:
+        """The fields that the return of the innermost call tells of its event."""
+        call = calls[-1]
         event = call.event
         kind = event.kind
         failed = not result if kind in _ZERO_FAILS else bool(result & 0xFFFFFFFF)
@@ -177,7 +219,8 @@ class Recorder:
         if kind in OPENS:
             self._opened(process, call, result, found)
         elif kind == DLCLOSE:
-            self._closed(process, call, failed, found)
+            nested = any(c.event.kind == DLCLOSE for c in calls[:-1])
+            self._closed(process, call, failed, nested, found)
         elif kind == THREAD and not failed:
             found["handle"] = created(process, call)
         if not failed:
@@ -207,14 +250,16 @@ class Recorder:
             call.kept = call.kept or self.log.wanted(record.path)
             process.claim(self.log, call, record)
 
-    def _closed(self, process: Traced, call: Call, failed: bool, found: dict[str, Any]) -> None:
+    def _closed(
+        self, process: Traced, call: Call, failed: bool, nested: bool, found: dict[str, Any]
+    ) -> None:
         handle = call.event.handle or 0
         process.refresh(self.log, closed=handle)
         if process.record(handle) is None:
             process.modes.pop(handle, None)
         elif not failed:
             modes, generation = process.modes.get(handle, 0), process.book.generation
-            found["stays"] = process.stays.why(process.memory, handle, modes, generation)
+            found["stays"] = process.stays.why(process.memory, handle, modes, generation, nested)
 
     def failed(self, name: str) -> None:
         """ld.so raises a failure; it passes through here again at each level that catches it."""

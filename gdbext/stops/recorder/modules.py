@@ -186,18 +186,32 @@ class ModuleBook:
             return []
         came = [self._describe(memory, None, link_map, 0) for link_map in fresh]
         for address in gone:
-            del self.live[address]
             self._order.remove(address)
+            self._take_out(self.live.pop(address))
         for record in came:
             self.live[record.map.address] = record
             self._order.append(record.map.address)
-        self._index()
+            self._put_in(record)
+        self.generation += 1
         return came
 
     def _index(self) -> None:
         self._sorted = sorted((r for r in self.live.values() if r.end), key=lambda r: r.start)
         self._starts = [r.start for r in self._sorted]
         self.generation += 1
+
+    def _put_in(self, record: Record) -> None:
+        if record.end:
+            place = bisect_right(self._starts, record.start)
+            self._starts.insert(place, record.start)
+            self._sorted.insert(place, record)
+
+    def _take_out(self, record: Record) -> None:
+        place = bisect_right(self._starts, record.start) - 1
+        if place >= 0 and self._sorted[place] is record:
+            del self._starts[place], self._sorted[place]
+        elif record.end:
+            self._index()  # two that begin at one place
 
     def _describe(
         self, memory: Memory, inferior: Inferior | None, link_map: LinkMap, namespace: int

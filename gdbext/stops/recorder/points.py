@@ -1,7 +1,8 @@
 """The recorder's breakpoints. None of them ever stops the program.
 
 What is done in stop() only reads registers and memory, which holds on GDB 13.1 and 18.1 (see
-inferior/watchpoints.py for what was tried instead); no breakpoint is made or deleted there.
+inferior/watchpoints.py for what was tried instead); no breakpoint is made or deleted there, one
+is only switched on again, which takes effect before the program goes on.
 """
 
 from __future__ import annotations
@@ -40,12 +41,21 @@ class Point(gdb.Breakpoint):
 class Entry(Point):
     """The first instruction of a function that is recorded."""
 
-    def __init__(self, recorder: Recorder, site: Site) -> None:
+    def __init__(self, recorder: Recorder, site: Site, returns: tuple[Return, ...]) -> None:
         super().__init__(recorder, site.entry)
         self.site = site
+        self.returns = returns
 
     def hit(self) -> None:
+        for point in self.returns:
+            if not point.enabled:  # it rests
+                point.enabled = True
         self.recorder.entered(self.site)
+
+    def rest(self) -> None:
+        """No stop is needed where the function returns, until it is entered again."""
+        for point in self.returns:
+            point.enabled = False
 
 
 class Return(Point):

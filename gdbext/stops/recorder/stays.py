@@ -27,12 +27,15 @@ class Stays:
     def __init__(self) -> None:
         self._layout: Layout | None = None
         self._sought = False
-        self._known: dict[tuple[int, int, int], tuple[Stay, ...]] = {}
+        self._known: dict[tuple[int, int, int, bool], tuple[Stay, ...]] = {}
 
-    def why(self, memory: Memory, address: int, modes: int, generation: int) -> tuple[Stay, ...]:
+    def why(
+        self, memory: Memory, address: int, modes: int, generation: int, nested: bool
+    ) -> tuple[Stay, ...]:
         """The reasons for the library whose link_map is at `address`.
 
         `modes` are the flags that it was opened with, `generation` counts changes of the lists.
+        `nested`: another dlclose runs around this one, and has still to look what can go.
         """
         if not self._sought:
             self._sought = True
@@ -49,14 +52,14 @@ class Stays:
         if private.open_count and not private.nodelete:
             left = "once more" if private.open_count == 1 else f"{private.open_count} times more"
             return (Stay("open-count", f"it was opened {left} (open count {private.open_count})"),)
-        key = (address, generation, modes)
+        key = (address, generation, modes, nested)
         if key not in self._known:
             if len(self._known) > 1024:
                 self._known.clear()
-            self._known[key] = self._search(address, modes)
+            self._known[key] = self._search(address, modes, nested)
         return self._known[key]
 
-    def _search(self, address: int, modes: int) -> tuple[Stay, ...]:
+    def _search(self, address: int, modes: int, nested: bool) -> tuple[Stay, ...]:
         try:
             inferior = Inferior()
             linker = read_linker(inferior)
@@ -66,6 +69,8 @@ class Stays:
         if module is None or module.private is None:
             return (Stay("unknown", "its link_map cannot be read"),)
         found = list(_reasons(inferior, linker, module, modes))
+        if nested and not found:
+            return (Stay("nested", "the dlclose around this one decides at its end"),)
         return tuple(found) or (Stay("unknown", "nothing that is known keeps it"),)
 
 

@@ -1,0 +1,7 @@
+/* Opened and closed. */
+int present(void);
+
+int present(void)
+{
+    return 1;
+}
