@@ -284,6 +284,9 @@ def _delete(points: list[Point]) -> None:
 def _on_thread(event: gdb.ThreadEvent) -> None:
     """A new thread belongs to the pthread_create that runs, or to the only call that does."""
     thread = event.inferior_thread
+    given: object = thread
+    if isinstance(given, gdb.Inferior):  # by mistake of GDB 10 (add_thread_object)
+        thread = max(given.threads(), key=lambda each: each.num)
     process = _recorders[0].processes.get(thread.inferior.pid) if thread else None
     if process is None or thread is None:
         return
