@@ -14,7 +14,7 @@ from tests.sessions import Sessions
 
 STOPS = ("loaded", "returned", "done", "planted", "main", "crash", "both")
 # test_links.py, test_cases.py, test_needed.py, test_trace.py and test_why.py have these
-ELSEWHERE = ("static", "search", "memfd", "needs", "trace", "why")
+ELSEWHERE = ("static", "search", "memfd", "needs", "trace", "closing", "why")
 
 
 def place(run: programs.Run) -> str:
