@@ -22,7 +22,7 @@ _MOST_NAMESPACES = 16  # glibc, DL_NNS
 _LONGEST_NAME = 4096  # PATH_MAX
 _HEAD = 1024  # holds the ELF header, the program headers and most often the build-id
 _TIME = 0.05  # seconds for one event; the next one goes on
-_TELLS_WHAT_GOES = hasattr(gdb.events, "free_objfile")  # not GDB 10
+TELLS_WHAT_GOES = hasattr(gdb.events, "free_objfile")  # not GDB 10
 _MAP = struct.Struct("<5Q")  # l_addr, l_name, l_ld, l_next, l_prev
 _R_DEBUG = struct.Struct("<I4xQ8xI12xQ")  # version, map, state, next
 
@@ -152,7 +152,7 @@ def _extend(
     def words(address: int) -> tuple[int, ...]:
         return _MAP.unpack(bytes(inferior.read_memory(address, _MAP.size)))
 
-    if chain and not _TELLS_WHAT_GOES:
+    if chain and not TELLS_WHAT_GOES:
         chain.pop()
     following = first
     while chain:  # the last ones may have been unloaded

@@ -143,6 +143,7 @@ $(foreach n,1 2 3 4,$(call lib,racing,lib$n.so,library.c))
 $(call exe,closing,host,host.c)
 $(foreach n,1 2 3 4,$(call lib,closing,lib$n.so,library.c))
 $(call lib,closing,libkeeper.so,keeper.c)
+$(call lib,closing,libbad.so,bad.c)
 
 # crashes, one plugin each
 $(call host,nullcall)

@@ -196,7 +196,6 @@ def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
     before = set(process.book.live)
     recorder.came(process, lwp)
     if recorder.options.constructors:
-        process.refresh(recorder.log, lwp=lwp)
         for address, record in process.book.live.items():
             if address not in before:
                 _arm_functions(process, record)
@@ -240,7 +239,7 @@ def _end_at_once(closed: Call) -> None:
     """The return of a dlclose that is known to succeed is not stopped at; half of what the
     trace of a close costs. Its breakpoint rests until the next dlclose begins."""
     entry = _points.get(closed.site)
-    if isinstance(entry, Entry) and not any(map(Traced.closes, _recorders[0].processes.values())):
+    if isinstance(entry, Entry) and not any(map(Traced.closing, _recorders[0].processes.values())):
         entry.rest()
 
 

@@ -42,8 +42,10 @@ static void nested(void)
 
 static void *work(void *argument)
 {
-    for (int i = 0; i < CYCLES; i++)
+    for (int i = 0; i < CYCLES; i++) {
         dlclose(dlopen(argument, RTLD_NOW));
+        dlopen("libbad.so", RTLD_NOW);
+    }
     return NULL;
 }
 

@@ -50,7 +50,7 @@ def test_what_stayed_until_it_went() -> None:
 
 
 def test_a_close_inside_another_stays_until_that_ends() -> None:
-    inner = closed(3, A, 16, parent=2, stays=(Stay("nested", "later"),))
+    inner = closed(3, A, 16, parent=2, stays=(Stay("closing", "later"),))
     outer = closed(2, B, 32, duration=5.0, unloaded=(B, A))
     assert summarize([opened(1, A, 16), outer, inner], {}).stayed == ()
     (stayed,) = summarize([opened(1, A, 16), outer._replace(unloaded=(B,)), inner], {}).stayed

@@ -36,7 +36,7 @@ class Spot(NamedTuple):
 class Stay(NamedTuple):
     """Why a library is still there after a dlclose: `kind` and one sentence of evidence.
 
-    `kind`: open-count, nodelete, unique, tls-destructors, needed, relocation, startup, nested,
+    `kind`: open-count, nodelete, unique, tls-destructors, needed, relocation, startup, closing,
     never, unknown.
     """
 

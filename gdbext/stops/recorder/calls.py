@@ -8,7 +8,7 @@ is seen with a stack pointer above it, or when a later call is not above it on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,8 +67,8 @@ class Traced:
     calls: dict[int, list[Call]] = field(default_factory=dict)  # by LWP, outermost first
     modes: dict[int, int] = field(default_factory=dict)  # all flags that a handle was opened with
 
-    unclaimed: list[str] = field(default_factory=list)  # libraries that came, by whom is not known
-
+    came: list[str] = field(default_factory=list)  # by which of several threads is not known yet
+    went: list[Record] = field(default_factory=list)
     unreported: set[str] = field(default_factory=set)  # names of those that libc itself opened
 
     def __post_init__(self) -> None:
@@ -90,46 +90,57 @@ class Traced:
         did it, where that is known."""
         came, went = self.book.walk() if whole else self.book.refresh(self.memory, opened, closed)
         loads.unloads.extend(map(self._unload, went))
-        if came or went:
-            self._attribute(log, came, went, lwp)
+        self.came += [record.path for record in came]
+        self.went += went
+        if self.came or self.went:
+            self._attribute(log, lwp)
 
-    def _attribute(
-        self, log: Log, came: Sequence[Record], went: Sequence[Record], lwp: int | None
-    ) -> None:
-        """The innermost open or close that runs did it. Of several threads any may have brought
-        a library in: that is known when its call returns. One may be seen gone before its own
-        thread has stopped: it belongs to the dlclose of its handle."""
-        stacks = self.calls.values() if lwp is None else [self.calls.get(lwp, [])]
-        changing = [call for call in map(innermost, stacks) if call is not None]
-        paths = tuple([r.path for r in came])
-        if len(changing) == 1:
-            _add(log, changing[0], paths, tuple([r.path for r in went]))
+    def _attribute(self, log: Log, lwp: int | None) -> None:
+        """The innermost open or close that runs did it. Of several threads any may have: it is
+        known when the one that did stops in ld.so, or else when its call returns."""
+        changing = [call for call in map(innermost, self.calls.values()) if call is not None]
+        if lwp is not None:  # nobody else has changed the lists since the last such stop
+            call = innermost(self.calls.get(lwp, []))
+        elif len(changing) > 1:
             return
-        closing = {c.event.handle: c for c in changing if c.event.kind == DLCLOSE}
-        sure = [closing[r.map.address] for r in went if r.map.address in closing]
-        for record in went if closing else ():
-            last = sure[-1] if sure else next(reversed(closing.values()))
-            _add(log, closing.get(record.map.address, last), (), (record.path,))
-        if changing:
-            self.unclaimed += paths
         else:
-            self.unreported |= {path.rpartition("/")[2] for path in paths}
+            call = changing[0] if changing else None
+        came, went = self.came, [record.path for record in self.went]
+        if lwp is None and went:  # what came and went is some failed open's
+            came, went = [p for p in came if p not in went], [p for p in went if p not in came]
+        if call is not None:
+            _add(log, call, tuple(came), tuple(went))
+        else:
+            self.unreported |= {path.rpartition("/")[2] for path in came}
+        self.came.clear()
+        self.went.clear()
 
     def claim(self, log: Log, call: Call, record: Record) -> None:
         """An open returns: of what nobody has claimed, its library is its own, and what that
         needs (DT_NEEDED)."""
         todo = [record]
-        while self.unclaimed and todo:
+        while self.came and todo:
             each = todo.pop()
-            if each.path in self.unclaimed:
-                self.unclaimed.remove(each.path)
+            if each.path in self.came:
+                self.came.remove(each.path)
                 _add(log, call, (each.path,), ())
             names = read_needed(self.memory, each.image)[1] or ()
             todo += [
                 r
                 for r in self.book.live.values()
-                if r.path in self.unclaimed and r.path.rpartition("/")[2] in names
+                if r.path in self.came and r.path.rpartition("/")[2] in names
             ]
+
+    def claim_gone(self, log: Log, call: Call) -> None:
+        """A close returns: if its own library is gone and nobody has claimed that, because GDB
+        does not tell what goes, it is its own, and what no other close was given. What came and
+        went in the meantime is a failed open's."""
+        own = call.event.handle
+        others = {c.event.handle for c in self.closing() if c is not call}
+        if own not in others and any(r.map.address == own for r in self.went):
+            mine = [r for r in self.went if r.map.address not in others and r.path not in self.came]
+            self.went = [r for r in self.went if r not in mine]
+            _add(log, call, (), tuple([r.path for r in mine]))
 
     def gone(self, live: Set[loads.MapId]) -> list[loads.Unload]:
         """What was loaded at the last look and is not among these link_maps."""
@@ -178,9 +189,9 @@ class Traced:
         if call.kept:
             log.put(call.event)
 
-    def closes(self) -> bool:
-        """Whether a dlclose runs in any of its threads."""
-        return any(c.event.kind == DLCLOSE for calls in self.calls.values() for c in calls)
+    def closing(self) -> list[Call]:
+        """The dlcloses that run, in all of its threads."""
+        return [c for calls in self.calls.values() for c in calls if c.event.kind == DLCLOSE]
 
     def thread_count(self) -> int:
         """How many threads GDB knows."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import gdb
 
+from gdbext import loads
 from gdbext.elf.arch import ARCHES
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
@@ -172,9 +173,10 @@ class Recorder:
         process.end(self.log, call, RETURNED, **found)
 
     def came(self, process: Traced, lwp: int) -> None:
-        """GDB has heard of a library that a thread loads."""
-        if process.thread_count() > 1:  # else what its call brings is seen when that returns
-            process.refresh(self.log, lwp=lwp)
+        """GDB has heard of a library that a thread loads. Without other threads and without a
+        need for its constructors it is soon enough when its call returns."""
+        if process.thread_count() > 1 or self.options.constructors:
+            process.refresh(self.log, lwp=lwp if loads.TELLS_WHAT_GOES else None)
 
     def went(self, process: Traced, lwp: int) -> Call | None:
         """GDB has heard that a thread unloads a library. If that ends its dlclose, that call.
@@ -219,8 +221,7 @@ class Recorder:
         if kind in OPENS:
             self._opened(process, call, result, found)
         elif kind == DLCLOSE:
-            nested = any(c.event.kind == DLCLOSE for c in calls[:-1])
-            self._closed(process, call, failed, nested, found)
+            self._closed(process, call, failed, found)
         elif kind == THREAD and not failed:
             found["handle"] = created(process, call)
         if not failed:
@@ -250,16 +251,16 @@ class Recorder:
             call.kept = call.kept or self.log.wanted(record.path)
             process.claim(self.log, call, record)
 
-    def _closed(
-        self, process: Traced, call: Call, failed: bool, nested: bool, found: dict[str, Any]
-    ) -> None:
+    def _closed(self, process: Traced, call: Call, failed: bool, found: dict[str, Any]) -> None:
         handle = call.event.handle or 0
         process.refresh(self.log, closed=handle)
+        process.claim_gone(self.log, call)
         if process.record(handle) is None:
             process.modes.pop(handle, None)
-        elif not failed:
+        elif not failed and call.event.module not in call.unloaded:  # else it is there again
             modes, generation = process.modes.get(handle, 0), process.book.generation
-            found["stays"] = process.stays.why(process.memory, handle, modes, generation, nested)
+            others = len(process.closing()) > 1
+            found["stays"] = process.stays.why(process.memory, handle, modes, generation, others)
 
     def failed(self, name: str) -> None:
         """ld.so raises a failure; it passes through here again at each level that catches it."""

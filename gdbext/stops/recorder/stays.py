@@ -30,12 +30,13 @@ class Stays:
         self._known: dict[tuple[int, int, int, bool], tuple[Stay, ...]] = {}
 
     def why(
-        self, memory: Memory, address: int, modes: int, generation: int, nested: bool
+        self, memory: Memory, address: int, modes: int, generation: int, others: bool
     ) -> tuple[Stay, ...]:
         """The reasons for the library whose link_map is at `address`.
 
         `modes` are the flags that it was opened with, `generation` counts changes of the lists.
-        `nested`: another dlclose runs around this one, and has still to look what can go.
+        `others`: another dlclose runs, around this one or in another thread, and has still to
+        look what can go.
         """
         if not self._sought:
             self._sought = True
@@ -52,14 +53,14 @@ class Stays:
         if private.open_count and not private.nodelete:
             left = "once more" if private.open_count == 1 else f"{private.open_count} times more"
             return (Stay("open-count", f"it was opened {left} (open count {private.open_count})"),)
-        key = (address, generation, modes, nested)
+        key = (address, generation, modes, others)
         if key not in self._known:
             if len(self._known) > 1024:
                 self._known.clear()
-            self._known[key] = self._search(address, modes, nested)
+            self._known[key] = self._search(address, modes, others)
         return self._known[key]
 
-    def _search(self, address: int, modes: int, nested: bool) -> tuple[Stay, ...]:
+    def _search(self, address: int, modes: int, others: bool) -> tuple[Stay, ...]:
         try:
             inferior = Inferior()
             linker = read_linker(inferior)
@@ -69,8 +70,8 @@ class Stays:
         if module is None or module.private is None:
             return (Stay("unknown", "its link_map cannot be read"),)
         found = list(_reasons(inferior, linker, module, modes))
-        if nested and not found:
-            return (Stay("nested", "the dlclose around this one decides at its end"),)
+        if others and not found:
+            return (Stay("closing", "another dlclose that runs at this moment decides it"),)
         return tuple(found) or (Stay("unknown", "nothing that is known keeps it"),)
 
 
