@@ -156,7 +156,8 @@ def _rule(module: Module, winner: Found, lookup: Lookup) -> str:
         return "its own definition is not for others to replace"
     if winner.symbol.binding == STB_GNU_UNIQUE and not lookup.rules.musl:
         return "a GNU_UNIQUE symbol is one for the whole namespace: the first that was looked up"
-    return f"the first match in {scope_name(scope, module)}"
+    first = f"the first match in {scope_name(scope, module)}"
+    return first if winner.symbol.shndx else f"{first}; its PLT entry is the function's address"
 
 
 def scope_name(scope: Scope, module: Module) -> str:

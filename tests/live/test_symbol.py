@@ -55,6 +55,19 @@ def test_versions_of_memcpy(live: Callable[..., Gdb]) -> None:
     assert "no module in its scopes defines this version of it" in text
 
 
+def test_a_canonical_plt_entry(live: Callable[..., Gdb]) -> None:
+    """Calls go to the library's function, pointers hold the program's PLT entry (readelf)."""
+    gdb = live("nopie/host")
+    host = local(path_of(gdb.json("plug-links"), "host"), gdb.arm64)
+    entry = dynamic_symbols(host)["library_bump", ""].value
+    called = gdb.cmd("plug-symbol library_bump -from host")
+    assert re.search(
+        r"^ *host +- +skipped: it has a PLT entry only, for pointers to it$", called, re.M
+    )
+    pointed = " ".join(gdb.cmd("plug-symbol library_bump -from liblibrary.so").split())
+    assert f"winner: host at {entry:#x}, the first match in the global scope; its PLT" in pointed
+
+
 def test_without_a_reference_it_is_what_dlsym_finds(live: Callable[..., Gdb]) -> None:
     """dlsym(RTLD_DEFAULT) in the program, by its own address."""
     gdb = live("order/opener", *programs.runs("order")[0].args)

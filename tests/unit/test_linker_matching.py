@@ -11,6 +11,7 @@ from gdbext.elf.symbols import Symbol
 from gdbext.linker.lookup import matching
 from gdbext.linker.lookup.matching import (
     BASE,
+    CANONICAL,
     COPY,
     DATA,
     MATCH,
@@ -65,9 +66,9 @@ def test_a_canonical_plt_address_is_for_data_alone() -> None:
     canonical = sym(shndx=UND, value=0x401040)
     assert glibc_match(canonical, None, None, wanted(type_class=DATA)) == MATCH
     assert glibc_match(canonical, None, None, wanted(type_class=COPY)) == MATCH
-    assert glibc_match(canonical, None, None, wanted(type_class=PLT)) == UNDEFINED
+    assert glibc_match(canonical, None, None, wanted(type_class=PLT)) == CANONICAL
     assert musl_match(canonical, None, None, wanted(type_class=DATA)) == MATCH
-    assert musl_match(canonical, None, None, wanted(type_class=PLT)) == UNDEFINED
+    assert musl_match(canonical, None, None, wanted(type_class=PLT)) == CANONICAL
 
 
 def test_an_undefined_tls_symbol_is_no_definition() -> None:

@@ -41,6 +41,8 @@ MATCH = ""
 SOLE = "it is one of several versions, none of which was asked for"
 BASE = "its definition without a version would do if the wanted version were not there"
 UNDEFINED = "it only refers to the symbol"
+# psABI x86-64, section on function addresses: st_value of an undefined function is its PLT entry
+CANONICAL = "it has a PLT entry only, for pointers to it"
 NO_VALUE = "the symbol has no value"
 HIDDEN_VERSION = "its version is hidden, and no version was asked for"
 
@@ -69,7 +71,7 @@ def glibc_match(symbol: Symbol, versym: int | None, version: str | None, wanted:
     if not symbol.value and symbol.shndx != SHN_ABS and kind != STT_TLS:
         return UNDEFINED if symbol.shndx == SHN_UNDEF else NO_VALUE
     if symbol.shndx == SHN_UNDEF and wanted.type_class & PLT:
-        return UNDEFINED
+        return CANONICAL if symbol.value else UNDEFINED
     if kind not in _TYPES:
         return f"a symbol of type {kind} is neither code nor data"
     if versym is None:
@@ -94,7 +96,7 @@ def musl_match(symbol: Symbol, versym: int | None, _version: str | None, wanted:
     if versym is not None and versym & HIDDEN:
         return "its version is hidden"
     if symbol.shndx == SHN_UNDEF and (wanted.type_class & PLT or kind == STT_TLS):
-        return UNDEFINED
+        return CANONICAL if symbol.value and kind != STT_TLS else UNDEFINED
     if not symbol.value and kind != STT_TLS:
         return UNDEFINED if symbol.shndx == SHN_UNDEF else NO_VALUE
     if kind not in _MUSL_TYPES:
