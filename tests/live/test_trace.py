@@ -198,6 +198,19 @@ def test_how_a_close_ends(live: Callable[..., Gdb]) -> None:
     assert trace["summary"]["leaks"] == []
 
 
+def test_closes_behind_a_namespace_that_went(live: Callable[..., Gdb]) -> None:
+    """A second libc goes; the calls of the first one are recorded as before."""
+    gdb = live("trace/host", "namespace", "needed", "leak", until=None)
+    gdb.cmd("plug-trace on")
+    trace = traced(gdb)
+    (opened,) = of_kind(trace, "dlmopen")
+    closed = next(e for e in of_kind(trace, "dlclose") if e["handle"] == opened["handle"])
+    assert sorted(map(name, closed["unloaded"])) == sorted(map(name, opened["loaded"]))
+    assert len(closed["unloaded"]) == 2
+    opens = [e for e in of_kind(trace, "dlopen") if e["caller"]["function"] == "open_one"]
+    assert [(e["path"], not e["failed"]) for e in opens] == opened_by_the_program(gdb)
+
+
 def still_line() -> int:
     """Where the program gives back the handle by which it asked whether a library is there."""
     lines = (TESTPROGS / "closing" / "host.c").read_text().split("\n")
@@ -311,7 +324,7 @@ def test_the_command(live: Callable[..., Gdb]) -> None:
     gdb.cmd("plug-trace clear")
     assert gdb.json("plug-trace show")["events"] == []
     gdb.cmd("plug-trace off")
-    assert gdb.python("len(__import__('gdbext.stops.trace').stops.trace._points)") == "0"
+    assert gdb.python("__import__('gdbext.stops.trace').stops.trace.breakpoints()") == "0"
     assert not gdb.json("plug-trace show")["recording"]
 
 

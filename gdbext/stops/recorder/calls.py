@@ -69,6 +69,7 @@ class Traced:
 
     came: list[str] = field(default_factory=list)  # by which of several threads is not known yet
     went: list[Record] = field(default_factory=list)
+    departed: list[Record] = field(default_factory=list)  # our breakpoints in them are to go
     unreported: set[str] = field(default_factory=set)  # names of those that libc itself opened
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class Traced:
         did it, where that is known."""
         came, went = self.book.walk() if whole else self.book.refresh(self.memory, opened, closed)
         loads.unloads.extend(map(self._unload, went))
+        self.departed += went
         self.came += [record.path for record in came]
         self.went += went
         if self.came or self.went:
