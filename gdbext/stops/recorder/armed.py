@@ -101,9 +101,8 @@ class Armed:
         """The return of a dlclose that is known to succeed is not stopped at: half of what the
         trace of a close costs. Its breakpoint rests until the next dlclose begins."""
         entry = self.points.get(closed.site)
-        if isinstance(entry, Entry) and not any(
-            map(Traced.closing, self.recorder.processes.values())
-        ):
+        others = any(process.closing() for process in self.recorder.processes.values())
+        if isinstance(entry, Entry) and not others:
             entry.rest()
 
     def leave(self, process: Traced) -> None:
