@@ -27,6 +27,7 @@ from gdbext.inferior.callsites import make_unwinding
 from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
 from gdbext.inferior.memory import GdbMemory
 from gdbext.inferior.otherbuilds import other_builds
+from gdbext.inferior.procfs import read_proc
 from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.inferior.target import NO_PROCESS, core_path, find_arch, given_program, target_kind
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
@@ -38,7 +39,7 @@ from gdbext.linker.places import Map
 from gdbext.linker.process.dumped import DumpedMemory
 from gdbext.linker.process.once import once
 from gdbext.linker.process.process import AT_EXECFN, AT_PHDR, Region
-from gdbext.linker.process.regions import core_regions, parse_maps
+from gdbext.linker.process.regions import core_regions, find_region, parse_maps
 from gdbext.linker.threads.threads import Thread
 from gdbext.linker.unloaded.filelog import LoggedLoad
 
@@ -82,7 +83,7 @@ class Inferior:
         """The auxiliary vector, {AT_*: value}."""
         if self.core is not None:
             return self.core.auxv
-        data = self._process_file("auxv") or remote.read_auxv(self.gdb)
+        data = read_proc(self.gdb, self.target, "auxv") or remote.read_auxv(self.gdb)
         return decode_auxv(data) or remote.printed_auxv()
 
     def regions(self) -> Sequence[Region]:
@@ -92,18 +93,13 @@ class Inferior:
     def _regions(self) -> Sequence[Region]:
         if self.core is not None:
             return core_regions(self.core)
-        return parse_maps(self._process_file("maps"))
+        return parse_maps(read_proc(self.gdb, self.target, "maps"))
 
-    def _process_file(self, name: str) -> bytes:
-        """A file of /proc/PID, here or on the remote machine; b'' where there is none."""
-        path = f"/proc/{self.gdb.pid}/{name}"
-        if self.target != "native":
-            return remote.read_file(self.gdb, path)
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError:
-            return b""  # /proc is not mounted, or the process belongs to another PID namespace
+    def region_from(self, start: int) -> Region | None:
+        """The region that begins at an address; None where none does."""
+        if self.core is None:
+            return find_region(read_proc(self.gdb, self.target, "maps"), start)
+        return next((region for region in self._regions if region.start == start), None)
 
     def symbol_address(self, name: str) -> int | None:
         """By the main program's .symtab, for static programs; no debug info is needed."""

@@ -10,7 +10,13 @@ import pytest
 
 from gdbext.elf.core import open_core
 from gdbext.linker.process.process import Region
-from gdbext.linker.process.regions import core_regions, os_device, parse_maps, region_finder
+from gdbext.linker.process.regions import (
+    core_regions,
+    find_region,
+    os_device,
+    parse_maps,
+    region_finder,
+)
 from tests import oracles
 from tests.unit.crafted import NT_FILE, file_note, make_core, note
 
@@ -98,3 +104,13 @@ def test_finding_a_region() -> None:
     names = {a: r.path for a in (0xFFF, 0x1000, 0x1FFF, 0x2000, 0x3000, 0x4000) if (r := find(a))}
     assert names == {0x1000: "a", 0x1FFF: "a", 0x3000: "b"}
     assert region_finder([])(0x1000) is None
+
+
+def test_one_region_is_what_all_of_them_have() -> None:
+    text = Path("/proc/self/maps").read_bytes()
+    for region in parse_maps(text):
+        assert find_region(text, region.start) == region
+        assert find_region(text, region.start + 1) is None
+    wide = b"0000000000001000-0000000000002000 r-xp 00000000 00:00 0"  # as qemu-user writes them
+    assert find_region(wide, 0x1000) == parse_maps(wide)[0]
+    assert find_region(b"", 0x1000) is None

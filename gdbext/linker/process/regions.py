@@ -41,6 +41,12 @@ def parse_maps(text: bytes) -> tuple[Region, ...]:
     )
 
 
+def find_region(maps: bytes, start: int) -> Region | None:
+    """The region of proc_pid_maps(5) that begins at an address, without decoding the others."""
+    line = re.search(rb"^0*%x-.*$" % start, maps, re.MULTILINE)
+    return next(iter(parse_maps(line[0])), None) if line else None
+
+
 def os_device(major: int, minor: int) -> int:
     """st_dev of a device's numbers (makedev(3), glibc's encoding)."""
     return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32

@@ -253,7 +253,7 @@ class ModuleBook:
                 image = main
         if not name.startswith("/") and image is not None:
             inferior = inferior or Inferior()
-            region = region_finder(inferior.regions())(image.start)
+            region = inferior.region_from(image.start)
             if region is not None and (region.path or "").startswith("/"):
                 name = region.path or name
             elif not self.live and not name:
