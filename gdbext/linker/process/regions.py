@@ -43,8 +43,11 @@ def parse_maps(text: bytes) -> tuple[Region, ...]:
 
 def find_region(maps: bytes, start: int) -> Region | None:
     """The region of proc_pid_maps(5) that begins at an address, without decoding the others."""
-    line = re.search(rb"^0*%x-.*$" % start, maps, re.MULTILINE)
-    return next(iter(parse_maps(line[0])), None) if line else None
+    for digits in (8, 16):  # the kernel writes 8 at least, qemu-user 16
+        place = (b"\n" + maps).find(b"\n%0*x-" % (digits, start))
+        if place >= 0:
+            return next(iter(parse_maps(maps[place:].partition(b"\n")[0])), None)
+    return None
 
 
 def os_device(major: int, minor: int) -> int:
