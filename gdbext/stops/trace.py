@@ -104,6 +104,10 @@ def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
     process = recorder.processes.get(gdb.selected_inferior().pid)
     if process is None or not armed.points:
         return
+    if not process.watched:
+        process.watched = True
+        armed.arm()
+        return  # who opened it is not known
     lwp = _selected_lwp()
     before = set(process.book.live)
     recorder.came(process, lwp)
@@ -164,6 +168,9 @@ def _on_clear(_event: object) -> None:
         loads.traced.pop(process.pid, None)
         process.over(recorder.log)
     _traces[0].abandon()
+    for other in recorder.processes.values():  # which GDB follows as well
+        other.watched = False
+        recorder.note(f"process {other.pid}: some calls were missed when another one ran exec")
 
 
 def _on_thread(event: gdb.ThreadEvent) -> None:

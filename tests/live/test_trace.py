@@ -261,6 +261,14 @@ def test_fork_and_exec(sessions: Any, native: Callable[[str], Program]) -> None:
         gdb.cmd("plug-trace on")
         trace = traced(gdb)
         assert [e["path"] for e in of_kind(trace, "dlopen")] == expected
+    gdb = sessions.live(native("trace/host"), "forkexec", until=None)
+    for setting in ("detach-on-fork off", "schedule-multiple on", "follow-fork-mode child"):
+        gdb.cmd(f"set {setting}")
+    gdb.cmd("plug-trace on")
+    trace = traced(gdb)
+    assert [e["by_libc"] for e in of_kind(trace, "dlopen")] == [False, False]
+    (note,) = trace["notes"]
+    assert "some calls were missed when another one ran exec" in note
 
 
 @on_x86_64

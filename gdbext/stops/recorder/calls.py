@@ -69,6 +69,7 @@ class Traced:
 
     came: list[str] = field(default_factory=list)  # by which of several threads is not known yet
     went: list[Record] = field(default_factory=list)
+    watched: bool = True  # its breakpoints are set
     departed: list[Record] = field(default_factory=list)  # our breakpoints in them are to go
     unreported: set[str] = field(default_factory=set)  # names of those that libc itself opened
 
