@@ -1,8 +1,10 @@
 /* How a dlclose ends: each argument is one thing to do. */
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 
 #define THREADS 4
 #define CYCLES 5
@@ -60,6 +62,22 @@ static void threads(void)
     printf("closed\n");
 }
 
+static void tick(int number)
+{
+    (void)number;
+}
+
+/* Signals come all the time, also while a debugger steps off a breakpoint. */
+static void ticking(void)
+{
+    struct itimerval each = { { 0, 1000 }, { 0, 1000 } }, never = { { 0, 0 }, { 0, 0 } };
+
+    signal(SIGALRM, tick);
+    setitimer(ITIMER_REAL, &each, NULL);
+    threads();
+    setitimer(ITIMER_REAL, &never, NULL);
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -72,6 +90,8 @@ int main(int argc, char **argv)
             nested();
         else if (!strcmp(argv[i], "threads"))
             threads();
+        else if (!strcmp(argv[i], "ticking"))
+            ticking();
     }
     return 0; /* break: end */
 }

@@ -218,8 +218,11 @@ def still_line() -> int:
 
 
 @on_x86_64  # see test_four_threads_at_once
-def test_closes_in_four_threads(live: Callable[..., Gdb]) -> None:
-    gdb = live("closing/host", "threads", until=None)
+@pytest.mark.parametrize("work", ["threads", "ticking"])
+def test_closes_in_four_threads(live: Callable[..., Gdb], work: str) -> None:
+    """Each is told once and has what it did, also where signals make GDB stop at it again."""
+    gdb = live("closing/host", work, until=None)
+    gdb.cmd("handle SIGALRM nostop noprint pass")
     gdb.cmd("plug-trace on")
     trace = traced(gdb)
     opens, closes = of_kind(trace, "dlopen"), of_kind(trace, "dlclose")

@@ -50,6 +50,7 @@ class Call:
     back: int  # the return address
     out: int = 0  # where pthread_create is to put the new thread's id
     has_closed: bool = False  # a dlclose was called in it
+    has_changed: bool = False  # GDB has heard of a library that came or went in it
     loaded: tuple[str, ...] = ()
     unloaded: tuple[str, ...] = ()
 
@@ -173,6 +174,21 @@ class Traced:
         while calls and is_below(self.arch, calls[-1].sp + pop, calls[-1].back) is False:
             self.leave(log, calls)
         return calls
+
+    def is_seen_again(self, lwp: int, site: int, sp: int, back: int) -> bool:
+        """Whether a function's entry is that of the call which runs: where a signal comes while
+        GDB steps off the breakpoint, GDB is there once more when its handler has returned
+        (infrun.c, handle_signal_stop). A call that was left by longjmp or an exception and made
+        again looks the same, but that only a constructor or destructor can do."""
+        calls = self.calls.get(lwp)
+        if not calls or calls[-1].has_changed:
+            return False
+        return (calls[-1].site, calls[-1].sp, calls[-1].back) == (site, sp, back)
+
+    def note_change(self, lwp: int) -> None:
+        """A library comes or goes in what a thread calls."""
+        for call in self.calls.get(lwp, ()):
+            call.has_changed = True
 
     def leave(self, log: Log, calls: list[Call]) -> None:
         """A constructor's return is not watched: that the next one runs shows that it is over."""

@@ -83,7 +83,10 @@ class Recorder:
             self.note(str(problem))
             return
         thread = gdb.selected_thread()
-        calls = process.settle(self.log, thread.ptid[1], sp)
+        lwp = thread.ptid[1]
+        if process.is_seen_again(lwp, site.entry, sp, back):
+            return
+        calls = process.settle(self.log, lwp, sp)
         if kind == DLCLOSE:
             for outer in calls:
                 outer.has_closed = True
@@ -116,11 +119,13 @@ class Recorder:
         process = self.process()
         sp = register_of(process.arch.sp)
         thread = gdb.selected_thread()
-        calls = process.settle(self.log, thread.ptid[1], sp)
         try:
             back = _return_address(process, sp)
         except Unreadable:
             back = 0
+        if process.is_seen_again(thread.ptid[1], address, sp, back):
+            return
+        calls = process.settle(self.log, thread.ptid[1], sp)
         event = self._event(
             process,
             thread,
@@ -175,6 +180,7 @@ class Recorder:
     def came(self, process: Traced, lwp: int) -> None:
         """GDB has heard of a library that a thread loads. Without other threads and without a
         need for its constructors it is soon enough when its call returns."""
+        process.note_change(lwp)
         if process.thread_count() > 1 or self.options.constructors:
             process.refresh(self.log, lwp=lwp if loads.TELLS_WHAT_GOES else None)
 
@@ -185,6 +191,7 @@ class Recorder:
         its return. Not so if another dlclose was called inside: ld.so then looks once more for
         what can go (elf/dl-close.c, _dl_close_worker).
         """
+        process.note_change(lwp)
         calls = process.calls.get(lwp, [])
         call = innermost(calls)
         closed = call.event.handle or 0 if call and call.event.kind == DLCLOSE else None
