@@ -1,7 +1,7 @@
 """The event recorder behind plug-trace: what is done at each of its breakpoints.
 
-It runs twice for each call that is recorded, while the program waits: an event is made once when
-the call begins and once when it ends, and what can be known without asking GDB is not asked for.
+It runs at most twice for each call, while the program waits: an event is made when the call begins
+and again when it ends, and what can be known without asking GDB is not asked for.
 """
 
 from __future__ import annotations
@@ -14,25 +14,16 @@ from gdbext import loads
 from gdbext.elf.arch import ARCHES
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
-from gdbext.findings.opening.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE, classify
-from gdbext.findings.tracing.events import DLCLOSE, DLSYM, OPENS, RETURNED, THREAD, Event
-from gdbext.findings.tracing.opens import NOLOAD
+from gdbext.findings.opening.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE
+from gdbext.findings.tracing.events import DLCLOSE, RETURNED, THREAD, Event
 from gdbext.linker.opening.dlresults import ARGUMENTS, signalled
-from gdbext.stops.recorder.arguments import (
-    KINDS,
-    LIBC_OWN,
-    NO_TEXT,
-    NOT_LOADED,
-    arguments,
-    created,
-)
+from gdbext.stops.recorder.arguments import KINDS, LIBC_OWN, arguments
 from gdbext.stops.recorder.calls import Call, Traced, innermost
 from gdbext.stops.recorder.libc import libc_failed
 from gdbext.stops.recorder.log import Log
 from gdbext.stops.recorder.registers import RESULTS, register_of
+from gdbext.stops.recorder.results import error_fields, told_by_return
 from gdbext.stops.recorder.sites import Site
-
-_ZERO_FAILS = frozenset({*OPENS, DLSYM})  # the others return 0 when all went well
 
 
 class Options(NamedTuple):
@@ -173,7 +164,8 @@ class Recorder:
         while len(calls) > mine + 1:
             process.leave(self.log, calls)
         call = calls[-1]
-        found = self._found(process, calls, register_of(RESULTS[process.arch.machine]))
+        result = register_of(RESULTS[process.arch.machine])
+        found = told_by_return(self.log, process, call, result, self.watches_failures)
         calls.pop()
         process.end(self.log, call, RETURNED, **found)
 
@@ -218,57 +210,6 @@ class Recorder:
         )
         return call
 
-    def _found(self, process: Traced, calls: list[Call], result: int) -> dict[str, Any]:
-        """The fields that the return of the innermost call tells of its event."""
-        call = calls[-1]
-        event = call.event
-        kind = event.kind
-        failed = not result if kind in _ZERO_FAILS else bool(result & 0xFFFFFFFF)
-        found: dict[str, Any] = {"result": result, "failed": failed}
-        if kind in OPENS:
-            self._opened(process, call, result, found)
-        elif kind == DLCLOSE:
-            self._closed(process, call, failed, found)
-        elif kind == THREAD and not failed:
-            found["handle"] = created(process, call)
-        if not failed:
-            found |= {"error": None, "error_class": None}
-        elif event.error is None and kind != THREAD:
-            asking = kind in OPENS and bool((event.mode or 0) & NOLOAD)
-            found |= self._why(process, NOT_LOADED if asking else NO_TEXT)
-        found["threads"] = (event.threads[0], process.thread_count())
-        return found
-
-    def _why(self, process: Traced, without: str) -> dict[str, Any]:
-        held = process.held.read(process.arch, lasting=not process.book.several)
-        if held is None or held.returned:
-            silent = self.watches_failures and without == NO_TEXT
-            return {"error_reason": None if silent else without}
-        return _error(held.object, held.text, held.code)
-
-    def _opened(self, process: Traced, call: Call, result: int, found: dict[str, Any]) -> None:
-        process.refresh(self.log, opened=result)
-        record = process.record(result)
-        if record is None and result:  # dlmopen's is in another namespace
-            process.refresh(self.log, whole=True)
-            record = process.record(result)
-        if record is not None:
-            process.modes[result] = process.modes.get(result, 0) | (call.event.mode or 0)
-            found |= {"handle": result, "module": record.path}
-            call.kept = call.kept or self.log.wanted(record.path)
-            process.claim(self.log, call, record)
-
-    def _closed(self, process: Traced, call: Call, failed: bool, found: dict[str, Any]) -> None:
-        handle = call.event.handle or 0
-        process.refresh(self.log, closed=handle)
-        process.claim_gone(self.log, call)
-        if process.record(handle) is None:
-            process.modes.pop(handle, None)
-        elif not failed and call.event.module not in call.unloaded:  # else it is there again
-            modes, generation = process.modes.get(handle, 0), process.book.generation
-            others = len(process.closing()) > 1
-            found["stays"] = process.stays.why(process.memory, handle, modes, generation, others)
-
     def failed(self, name: str) -> None:
         """ld.so raises a failure; it passes through here again at each level that catches it."""
         process = self.process()
@@ -278,18 +219,13 @@ class Recorder:
             self.note(f"what {name} was called with could not be read")
             return
         code, about, message = signal
-        error = _error(about, message, code)
+        error = error_fields(about, message, code)
         lwp = gdb.selected_thread().ptid[1]
         calls = process.settle(self.log, lwp, register_of(process.arch.sp))
         if calls and calls[-1].event.kind != THREAD:
             calls[-1].event = calls[-1].event._replace(**error)
         elif error["error_class"] not in (UNDEFINED_SYMBOL, UNKNOWN, WRONG_USE):
             libc_failed(self, process, about, error)
-
-
-def _error(about: str, message: str, code: int) -> dict[str, Any]:
-    text = f"{about}: {message}" if about else message
-    return {"error": text, "error_class": classify(message, code)}
 
 
 def _return_address(process: Traced, sp: int) -> int:
