@@ -44,7 +44,7 @@ class PlugTrace(Command):
     again, with the same id, when it ends.
     `set plug trace-limit` bounds what is kept in memory. Only what GDB can see is
     recorded: with `set auto-solib-add off`, libraries that libc opens for itself
-    are missing."""
+    are missing. How long those opens took is not known from glibc 2.34 on."""
 
     name = "plug-trace"
     schema = "trace"
