@@ -154,6 +154,8 @@ $(call exe,wildcall,host,host.c,,libtarget.so)
 $(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv gaveup threads crowd execdata,\
 	$(call host,$s)$(call lib,$s,libplugin.so,plugin.c))
 
+$(call lib,stackoverflow,libthread.so,thread.c)
+
 # dataonly: without start files there is nothing but the data
 DATA := -nostartfiles -nodefaultlibs
 $(call exe,dataonly,host,host.c)

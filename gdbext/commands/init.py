@@ -128,13 +128,13 @@ def _rows(turns: Sequence[Turn], wanted: set[int] | None) -> list[Row]:
 
 def _name(function: Function) -> tuple[str | None, str | None, int | None]:
     """(symbol, file, line): by the module's tables, else by debug info."""
-    from gdbext.inferior.frames import demangle, function_at, source_position
+    from gdbext.inferior.frames import definition_text, function_at, source_position
 
     if function.address is None:
         return None, None, None
     definition = function.definition or function_at(function.address)
     file, line = source_position(function.address)
-    return (demangle(str(definition)) if definition else None), file, line
+    return (definition_text(definition) if definition else None), file, line
 
 
 def _document(row: Row) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def constructor_crash(inferior: Inferior, linker: Linker) -> Diagnosis | None:
     from gdbext.elf.problem import Problem
     from gdbext.findings.crash.signals import REPORTED
     from gdbext.findings.opening.failures import crashed_constructor
-    from gdbext.inferior.frames import demangle, function_at
+    from gdbext.inferior.frames import definition_text, function_at
 
     signal = _signal(inferior)
     thread = inferior.selected_thread()
@@ -91,7 +91,7 @@ def constructor_crash(inferior: Inferior, linker: Linker) -> Diagnosis | None:
         address = function.address if function else None
         definition = function.definition if function else None
         definition = definition or (function_at(address) if address else None)
-        name = demangle(str(definition)) if definition else "that it has"
+        name = definition_text(definition) if definition else "that it has"
         return crashed_constructor(turn.step.module, name, signal, thread.number)
     return None
 

@@ -193,7 +193,7 @@ def _notes(inferior: Inferior, crash: Crash) -> Iterator[str]:
     if core.truncated:
         yield "the core file is cut short: what stood in the rest is not known"
     thread = inferior.selected_thread()
-    if thread is not None and core.read(thread.stack_pointer, 8) is None:
+    if thread is not None and not inferior.unwinding.has_stack(thread.stack_pointer):
         yield "the core does not hold the stack of this thread, so its callers are not known"
     outermost, place = crash.frames[-1] if crash.frames else (None, None)
     if outermost is not None and place is not None and place.module is not None:

@@ -19,7 +19,7 @@ from gdbext.findings.threads import (
 from gdbext.inferior.crowd import RawThread, read_crowd
 from gdbext.inferior.framerecords import read_all_frames
 from gdbext.inferior.frames import Frame as RawFrame
-from gdbext.inferior.frames import careful, demangle
+from gdbext.inferior.frames import careful, definition_text, demangle
 from gdbext.linker.loaded.alone import read_linker_or_images
 from gdbext.linker.loaded.modules import Linker
 from gdbext.linker.places import Map
@@ -212,7 +212,7 @@ def _groups(threads: Sequence[Thread], stacks: list[list[Frame]]) -> list[Group]
 
 def spot_text(spot: Spot) -> str:
     """Module, offset and symbol of an address of code."""
-    name = f" {demangle(str(spot.definition))}" if spot.definition else ""
+    name = f" {definition_text(spot.definition)}" if spot.definition else ""
     if spot.module is not None:
         return module_offset(spot.module, spot.address) + name
     if spot.ghost is not None:

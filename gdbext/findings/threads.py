@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gdbext.findings.tracing.opens import OPENERS
+from gdbext.linker.loaded.libc import is_libc
 from gdbext.linker.loaded.modules import DLOPENED, LINKER, Module
 from gdbext.linker.loaded.private import LT_LOADED
 from gdbext.linker.loaded.tables import Definition
@@ -16,6 +17,7 @@ from gdbext.linker.unloaded.unloaded import Ghost
 
 LOCK, THREAD, MUTEX, OTHER = "lock", "thread", "mutex", "futex"
 _CLOSERS = ("dlclose",)
+_WAITERS = ("pthread_", "sem_", "mtx_", "cnd_", "thrd_")
 
 
 class Spot(NamedTuple):
@@ -128,8 +130,10 @@ class Running(NamedTuple):
 
 def running_constructor(frames: Sequence[Frame]) -> Running | None:
     """The innermost constructor (or destructor, under dlclose) that ld.so runs on this stack: a
-    frame of a library right below one of ld.so's, with dlopen further out."""
-    for inner, outer in zip(frames, frames[1:]):
+    frame of a library right below one of ld.so's, with dlopen further out. Between the two GDB may
+    see one in no module: __do_global_dtors_aux has no unwind information."""
+    placed = [f for f in frames if f.spot.module is not None or f.spot.ghost is not None]
+    for inner, outer in zip(placed, placed[1:]):
         if outer.spot.module is None or outer.spot.module.kind != LINKER:
             continue
         module = inner.spot.module
@@ -147,19 +151,17 @@ def running_constructor(frames: Sequence[Frame]) -> Running | None:
 
 
 def waiting_call(frames: Sequence[Frame]) -> str | None:
-    """The function of libc that the code around called, such as pthread_cond_wait."""
+    """The function of libc that waits, such as pthread_cond_wait: the one that the code around
+    called, or one of POSIX's further in, as where exit() runs pthread_cond_destroy."""
     name: str | None = None
     for frame in frames:
         module = frame.spot.module
-        if module is None or not _is_libc(module):
+        if module is None or not is_libc(module):
             break
-        name = (frame.name or name or "").lstrip("_") or None
+        name = (frame.name or name or "").removeprefix("__GI_").lstrip("_") or None
+        if name is not None and name.startswith(_WAITERS):
+            break
     return name
-
-
-def _is_libc(module: Module) -> bool:
-    soname = module.soname or ""
-    return module.kind == LINKER or soname.startswith(("libc.", "libpthread.", "libc-"))
 
 
 def find_deadlocks(

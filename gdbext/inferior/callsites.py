@@ -26,6 +26,9 @@ def make_unwinding(inferior: Inferior) -> Unwinding:
         return inferior.symbols is not None and inferior.symbols.load(addresses)
 
     def has_stack(pointer: int) -> bool:
+        region = find_region(pointer)
+        if region is not None and region.flags == 0:
+            pointer = region.end  # SP went into the stack's guard: what it left is behind that
         return core is None or core.read(pointer, 8) is not None
 
     def may_be_code(address: int) -> bool:

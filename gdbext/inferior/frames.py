@@ -199,6 +199,12 @@ def demangle(name: str) -> str:
         return name
 
 
+def definition_text(definition: Definition) -> str:
+    """A symbol as people write it, and the offset in it."""
+    offset = f"+{definition.offset:#x}" if definition.offset else ""
+    return demangle(definition.symbol) + offset
+
+
 def readable(name: str | None) -> str | None:
     """What demangle() makes of a name; None where that is the name itself."""
     plain = demangle(name) if name else None

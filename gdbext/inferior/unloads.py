@@ -19,7 +19,8 @@ from gdbext.elf.reader import BytesMemory
 from gdbext.elf.symbols import SymbolTable
 from gdbext.linker.loaded.modules import Linker
 from gdbext.linker.unloaded.filelog import LoggedLoad, read_file_log
-from gdbext.linker.unloaded.freedmaps import search_find_object, search_freed_maps
+from gdbext.linker.unloaded.findobject import search_find_object
+from gdbext.linker.unloaded.freedmaps import search_freed_maps
 from gdbext.linker.unloaded.unloaded import EVENTS, LOG, TRACE, MemorySearch, Unloaded, UnloadedSet
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def read_unloaded(
         records=(*_seen(inferior, live), *_traced(inferior, live), *_logged(inferior, linker)),
         search=MemorySearch(
             lambda: search_freed_maps(memory, linker, areas),
-            lambda address: search_find_object(memory, areas, address),
+            lambda address: search_find_object(memory, linker, areas, address),
         ),
         find_file=lambda library: _find_file(inferior, linker, library),
         find_symbols=debug_symbols,

@@ -73,20 +73,19 @@ class Map:
 
     def place(self, address: int) -> Place:
         """What lies at `address`."""
-        if address < _NULL_PAGE and self._find_module(address) is None:
-            return Place(address, "null")
         found = self._find_module(address)
         if found is not None:
             return self._in_module(address, *found)
+        if address < _NULL_PAGE:
+            return Place(address, "null")
+        region = self._find_region(address)
         for block in self._tls_blocks:
             if block.start <= address < block.end:
-                region = self._find_region(address)
                 return Place(address, "tls", block.module, tls=block, region=region)
         for control in self._control_blocks:
             if control.start <= address < control.end:
-                region = self._find_region(address)
                 return Place(address, "tcb", control=control, thread=control.thread, region=region)
-        return self._outside(address)
+        return self._outside(address, region)
 
     def slots(self, module: Module) -> list[Slot]:
         """The slots of one module, read once."""
@@ -157,8 +156,7 @@ class Map:
                 return section.name
         return None
 
-    def _outside(self, address: int) -> Place:
-        region = self._find_region(address)
+    def _outside(self, address: int, region: Region | None) -> Place:
         if region is None:
             if not self.process.regions():
                 return self._without_regions(address)
@@ -168,14 +166,12 @@ class Map:
                 if thread is not None:
                     return Place(address, "below-stack", thread=thread, region=above)
             return self._nowhere(address, "unmapped")
-        thread = self._stack_of(region)
+        guarded = self._guarded_by(region)
+        thread = self._stack_of(guarded or region)
+        if guarded is not None and thread is not None:
+            return Place(address, "below-stack", thread=thread, region=guarded)
         if thread is not None or region.path == "[stack]":
             return Place(address, "stack", thread=thread, region=region)
-        above = self._next_region(address)
-        if region.flags == 0 and above is not None and above.start == region.end:
-            thread = self._stack_of(above)  # a guard page
-            if thread is not None:
-                return Place(address, "below-stack", thread=thread, region=above)
         if self._is_heap(region):
             return Place(address, "heap", region=region)
         kind = kind_of_mapping(region, self.process.regions())
@@ -248,21 +244,25 @@ class Map:
         return first.image.end if first and first.image else 1 << 64
 
     @cached_property
-    def _regions(self) -> Callable[[int], Region | None]:
+    def _find_region(self) -> Callable[[int], Region | None]:
         return region_finder(self.process.regions())
-
-    def _find_region(self, address: int) -> Region | None:
-        return self._regions(address)
 
     def _next_region(self, address: int) -> Region | None:
         return next((r for r in self.process.regions() if r.start > address), None)
 
+    def _guarded_by(self, region: Region | None) -> Region | None:
+        """What `region`, which nobody may access, lies right below, as a stack's guard does."""
+        above = self._next_region(region.start) if region and region.flags == 0 else None
+        return above if above and region and above.start == region.end else None
+
     def _stack_of(self, region: Region) -> Thread | None:
-        """The thread whose SP is in `region`, or at its lower edge after an overflow."""
+        """The thread whose SP is in `region`, or below it after an overflow, perhaps in its guard
+        (allocate_stack in nptl/allocatestack.c), as a frame of more than a page gets there."""
         for thread in self.threads():
-            if region.start - _NEAR_STACK <= thread.stack_pointer < region.end and (
-                self._find_region(thread.stack_pointer) in (region, None)
-            ):
+            if not region.start - _NEAR_STACK <= thread.stack_pointer < region.end:
+                continue
+            own = self._find_region(thread.stack_pointer)
+            if own in (region, None) or self._guarded_by(own) == region:
                 return thread
         return None
 

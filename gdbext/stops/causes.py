@@ -39,8 +39,10 @@ def read_causes(
     site: Place,
     call: BadCall | None,
     frames: Sequence[tuple[Frame, Place]],
+    handled: str | None = None,
 ) -> CrashFacts:
-    """The causes of a stop at `signal`, whose facts are given; `frames` innermost first."""
+    """The causes of a stop at `signal`, whose facts are given; `frames` innermost first,
+    `handled` the signal whose handler has just begun."""
     linker = space.linker
     steps = tuple(_steps(space, frames))
 
@@ -53,7 +55,7 @@ def read_causes(
         except Problem:
             return None  # damaged tables: it cannot be judged
 
-    scene = Scene(signal, sent, fault, site, stack_pointer, call, steps, judge, demangle)
+    scene = Scene(signal, sent, fault, site, stack_pointer, call, steps, judge, demangle, handled)
     if linker is None or not linker.modules:
         return find_causes(scene)
     return find_causes(scene, _further(inferior, linker))

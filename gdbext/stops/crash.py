@@ -8,7 +8,7 @@ import gdb
 
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import read_word
-from gdbext.findings.crash.calls import BadCall, find_bad_call
+from gdbext.findings.crash.calls import BadCall, find_bad_call, handled_signal, return_address
 from gdbext.findings.crash.crash import CrashFacts
 from gdbext.findings.crash.operands import JUMPS, OPERANDS, is_canonical, needs_alignment
 from gdbext.findings.crash.registers import Register, explain_registers
@@ -29,6 +29,7 @@ from gdbext.inferior.interruptions import Interruption, handled_fault
 from gdbext.inferior.text import tolerant
 from gdbext.linker.loaded.alone import read_linker_or_images
 from gdbext.linker.places import Map, Place
+from gdbext.linker.threads.syscalls import INTERFACES
 from gdbext.stops.causes import read_causes
 
 FRAMES = 16  # as many are shown
@@ -109,14 +110,23 @@ def _read(
     pc = register(arch.pc) or 0
     link = register(arch.link_register) if arch.link_register else None
     frames = read_all_frames(inferior, most + level, linker)
-    call = find_bad_call(space, pc, register(arch.sp) or 0, link) if signal == "SIGSEGV" else None
-    fault = _fault(space, signal, info, pc, call is not None) if signal else Fault()
+    call, handled = _called(space, pc, link) if signal == "SIGSEGV" else (None, None)
+    fault = (
+        _fault(space, signal, info, pc, call is not None or handled is not None)
+        if signal
+        else Fault()
+    )
     site = space.place(pc)
     fault_place = space.place(fault.address) if fault.address is not None else None
     call = call or (_jump(space, site) if signal else None)
     placed = [(f, frame_place(space, f)) for f in frames]
     handler, places = placed[:level], placed[level:]
-    stack_pointer = register(arch.sp) or 0
+    causes = CrashFacts(())
+    if signal:
+        pointer = register(arch.sp) or 0
+        causes = read_causes(
+            inferior, space, signal, fault.sent, pointer, fault_place, site, call, places, handled
+        )
     return Crash(
         signal=signal,
         why=fault.why,
@@ -130,12 +140,17 @@ def _read(
         frames=places,
         handler=handler,
         problem=problem,
-        causes=read_causes(
-            inferior, space, signal, fault.sent, stack_pointer, fault_place, site, call, places
-        )
-        if signal
-        else CrashFacts(()),
+        causes=causes,
     )
+
+
+def _called(space: Map, pc: int, link: int | None) -> tuple[BadCall | None, str | None]:
+    """The call, or the signal, that brought PC to where no code is."""
+    pointer = register(space.arch.sp) or 0
+    argument = register(INTERFACES[space.arch.name].registers[1])
+    back = return_address(space, pointer, link)
+    handled = handled_signal(space, pc, back, (argument or 0) & 0xFFFFFFFF)
+    return find_bad_call(space, pc, pointer, link), handled
 
 
 def frame_place(space: Map, frame: Frame) -> Place:

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,12 @@ int main(int argc, char **argv)
     if (strcmp(mode, "atexit") == 0) {
         atexit((void (*)(void))symbol("handler"));
         unload();
+        return 0;
+    }
+    if (strcmp(mode, "signal") == 0) {
+        signal(SIGALRM, (void (*)(int))symbol("on_signal"));
+        unload();
+        raise(SIGALRM);
         return 0;
     }
     if (strcmp(mode, "back") == 0)

@@ -18,6 +18,7 @@ int work(int value);
 int call_back(void (*callback)(void));
 void *wait_here(void *argument);
 void handler(void);
+void on_signal(int number);
 void destructor(void *value);
 
 static int count;
@@ -49,6 +50,11 @@ void *wait_here(void *argument)
         ;
     count++;
     return argument;
+}
+
+void on_signal(int number)
+{
+    count += number;
 }
 
 void handler(void)

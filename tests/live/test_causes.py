@@ -34,11 +34,16 @@ EXPECTED: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("relrowrite", ""): ("write_to_relro", ("libplugin.so", "plugin_run", "names")),
     ("rodatawrite", ""): ("write_to_read_only", ("libplugin.so", "plugin_run", "greeting")),
     ("stackoverflow", ""): ("stack_overflow", ("descend", "libplugin.so", "calls itself")),
+    ("stackoverflow", "libthread.so"): ("stack_overflow", ("descend", "libthread.so", "thread 2")),
     ("unloaded", "call"): ("call_into_unloaded", ("host", "work", "libgone.so")),
     ("unloaded", "table"): ("unloaded_data", ("main in host", "operations", "libgone.so")),
     ("unloaded", "thread"): ("in_unloaded", ("wait_here", "libgone.so")),
     ("unloaded", "back"): ("in_unloaded", ("call_back", "libgone.so")),
     ("unloaded", "atexit"): ("call_into_unloaded", ("libc.so.6", "handler", "libgone.so")),
+    ("unloaded", "signal"): (
+        "call_into_unloaded",
+        ("handler of SIGALRM", "on_signal", "libgone.so"),
+    ),
 }
 # Crashes that have nothing to do with libraries.
 NONE = (

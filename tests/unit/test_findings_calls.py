@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from gdbext.findings.crash.calls import find_bad_call
+from gdbext.findings.crash.calls import find_bad_call, handled_signal
 from gdbext.linker.loaded.modules import Linker
 from gdbext.linker.places import Map
 from tests.unit import got_process
@@ -62,3 +62,17 @@ def test_no_bad_call() -> None:
     assert find_bad_call(space, 0, 0xDEAD0000, None) is None
     assert find_bad_call(space, 0, STACK, 0x1234) is None  # returns to no module
     assert find_bad_call(space, 0, STACK, back) is not None
+
+
+def test_a_handler_that_the_kernel_called() -> None:
+    """It returns to sigreturn, which is no call."""
+    space, _, back = calling(b"\x90")
+    assert handled_signal(space, 0, back, 10) is None
+    sigreturn = b"\x48\xc7\xc0\x0f\0\0\0\x0f\x05"
+    space, linker, back = calling(sigreturn)
+    start = back - len(sigreturn)
+    assert handled_signal(space, 0, start, 10) == "SIGUSR1"
+    assert handled_signal(space, 0, start, 99) == "signal 99"
+    assert handled_signal(space, linker.modules[1].bias + 0x500, start, 10) is None  # it is code
+    assert handled_signal(space, 0, None, 10) is None
+    assert find_bad_call(space, 0, 0, start) is None

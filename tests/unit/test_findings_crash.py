@@ -94,6 +94,9 @@ def test_unloaded_code() -> None:
     assert the(find_causes(scene(ghost(0x104, within=4)))) == (
         "in_unloaded", "the thread was still in work of gone.so when that was unloaded",
     )  # fmt: skip
+    assert the(find_causes(scene(ghost(0x100), handled="SIGUSR1"))) == (
+        "call_into_unloaded", "the handler of SIGUSR1 was work of gone.so, which was unloaded",
+    )  # fmt: skip
     nameless = find_causes(scene(ghost(0x104, None)))
     assert the(nameless)[1] == "the thread ran into code of gone.so, which was unloaded"
     probable = find_causes(scene(ghost(0x100, evidence=MEMORY), call=POINTER))
@@ -216,6 +219,11 @@ def test_constructor_order() -> None:
     # ld.so calls it before any constructor: an IFUNC's resolver
     resolver = path(early, marked(USER, False), loader)
     assert find_causes(scene(steps=resolver), [constructor_order]).causes == ()
+    # dlclose runs destructors below libc's _dl_catch_exception
+    libc = marked(LINKED.modules[0], True)
+    libc.__dict__["_strings"] = ("libc.so.6", ())
+    closing = path(early, loader, libc, loader)
+    assert find_causes(scene(steps=closing), [constructor_order]).causes == ()
 
 
 def test_struct_mismatch() -> None:

@@ -181,10 +181,16 @@ def test_a_running_constructor() -> None:
     running = running_constructor(closing)
     assert running is not None
     assert running.what == "destructor"
+    lost = stack[2]._replace(spot=Spot(1, None, None, None))  # as GDB sees it without .eh_frame
+    assert running_constructor([*stack[:2], lost, *stack[2:]]) is not None
     assert running_constructor(stack[:2]) is None
     assert running_constructor([]) is None
     assert waiting_call(stack) == "wait"
     assert waiting_call(stack[1:]) is None
+    names = ("futex_wait", "__GI___pthread_cond_destroy", "__cxa_finalize")
+    inside = [stack[0]._replace(function=name, file="x.c") for name in names]
+    assert waiting_call([*inside, stack[1]]) == "pthread_cond_destroy"
+    assert waiting_call([inside[0], inside[2], stack[1]]) == "cxa_finalize"
 
 
 def test_start_routines() -> None:

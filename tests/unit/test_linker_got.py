@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gdbext.elf.arch import AARCH64, X86_64
@@ -83,6 +85,10 @@ def test_places() -> None:
     thread = space.place(STACK + 8).thread
     assert thread is not None
     assert thread.number == 4
+    deep = replace(space, threads=lambda: [thread._replace(stack_pointer=STACK - 64)])
+    assert {a: deep.place(a).kind for a in (STACK - 64, STACK - 8, STACK)} == {
+        STACK - 64: "below-stack", STACK - 8: "below-stack", STACK: "stack",
+    }  # fmt: skip
     # where no mapping has a name, that of a file may be lost
     other, _ = places()
     assert isinstance(other.process, FakeProcess)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -14,13 +15,14 @@ from gdbext.elf.reader import BytesMemory
 from gdbext.linker.loaded.linkmaps import LinkMap, Namespace
 from gdbext.linker.loaded.modules import Linker
 from gdbext.linker.process.process import Region
+from gdbext.linker.unloaded.findobject import search_find_object
 from gdbext.linker.unloaded.freedmaps import (
     heap_areas,
     limited,
-    search_find_object,
     search_freed_maps,
 )
 from gdbext.linker.unloaded.unloaded import MEMORY, NOTHING, MemorySearch, Unloaded, UnloadedSet
+from tests.unit import got_process
 from tests.unit.glibc import RELEASES, Release, expected_layout
 
 HEAP, SIZE = 0x5555_5555_9000, 0x30000
@@ -153,12 +155,44 @@ def test_a_name_in_a_block_of_others_is_not_told() -> None:
 def test_find_objects_table() -> None:
     table = struct.pack("<8Q", START, START, 0, START + 0x2000, *([0] * 4))
     memory = heap({HEAP + 0x920: table})
-    found = search_find_object(memory, AREA, START + 0x1109)
+    found = search_find_object(memory, linker(), AREA, START + 0x1109)
     assert found == Unloaded("", START, START + 0x2000, None, MEMORY, True)
-    assert search_find_object(memory, AREA, START + 0x2000) is None
-    assert search_find_object(memory, AREA, START - 1) is None
+    assert search_find_object(memory, linker(), AREA, START + 0x2000) is None
+    assert search_find_object(memory, linker(), AREA, START - 1) is None
     used = struct.pack("<4Q", START, END, HEAP, START + 0x2000)
-    assert search_find_object(heap({HEAP + 0x920: used}), AREA, START + 0x1109) is None
+    assert search_find_object(heap({HEAP + 0x920: used}), linker(), AREA, START + 0x1109) is None
+
+
+EMPTIED = struct.pack("<4Q", START, START, 0, START + 0x2000)
+
+
+def test_data_behind_the_code_by_the_tables_other_copy() -> None:
+    """Its link_map's head is another's by now, but not the name at its end."""
+    at, own = HEAP + 0x1590, HEAP + 0x100
+    rows = struct.pack("<8Q", START, END, at, START + 0x2000, START, END, at, START + 0x2008)
+    name = struct.pack("<3Q", at + 0x400 + 24, 0, 1) + b"libgone.so\0"
+    blocks = {HEAP + 0x920: EMPTIED, HEAP + 0x4000: rows, at + 0x400: name}
+    live = replace(
+        linker(),
+        modules=(replace(got_process.places()[1].modules[1], map=LinkMap(own, 0, b"", 0, 0, 0)),),
+    )
+    blocks[own + 56] = struct.pack("<Q", own + 0x400)
+    found = search_find_object(heap(blocks), live, AREA, END - 1)
+    assert found == Unloaded("libgone.so", START, END, None, MEMORY, False)
+    assert search_find_object(heap(blocks), live, AREA, END) is None
+    del blocks[HEAP + 0x920]  # in use, as far as anything tells
+    assert search_find_object(heap(blocks), live, AREA, END - 1) is None
+
+
+def test_a_link_map_whose_head_is_lost() -> None:
+    block = freed(HEAP + 0x590, words={40: 0})
+    memory = heap({HEAP + 0x590: block, HEAP + 0x9008: EMPTIED})
+    assert search_freed_maps(memory, linker(), AREA) == []
+    found = search_find_object(memory, linker(), AREA, END - 1)
+    assert found is not None
+    assert (found.path, found.start, found.end, found.headers) == (
+        "libgone.so", START, END, (9, START),
+    )  # fmt: skip
 
 
 def test_areas() -> None:
@@ -224,4 +258,6 @@ def test_any_bytes_give_libraries_in_range_or_none(noise: bytes, words: int) -> 
     for found in search_freed_maps(heap({at: bytes(block[:0x600])}), linker(), AREA):
         assert 0 < found.start < found.end < 1 << 56
         assert found.start % 4096 == 0
-    search_find_object(heap({at: bytes(block[:0x600])}), AREA, START + 0x100)
+    row = struct.pack("<4Q", START, START, 0, START + 0x80)
+    damaged = heap({at: bytes(block[:0x600]), HEAP + 0x20: row})
+    search_find_object(damaged, linker(), AREA, START + 0x100)

@@ -89,7 +89,8 @@ class Step(NamedTuple):
 @dataclass(frozen=True)
 class Scene:
     """What is known of a crash. `sent` says that a program sent the signal (kill, raise, abort):
-    then no instruction faulted. `stack_pointer` is that of the innermost frame."""
+    then no instruction faulted. `stack_pointer` is that of the innermost frame, `handled` the
+    signal whose handler the kernel has just called there."""
 
     signal: str
     sent: bool
@@ -100,6 +101,7 @@ class Scene:
     steps: tuple[Step, ...]
     judge: Callable[[int], JudgedSlot | None]
     demangle: Demangle
+    handled: str | None = None
 
 
 Rule = Callable[[Scene], Iterator[Cause]]
@@ -183,20 +185,18 @@ def _unloaded(scene: Scene) -> Iterator[Cause]:
 def _in_unloaded(scene: Scene, place: Place) -> Cause:
     name, what = _ghost_names(place, scene.demangle)
     evidence = [f"the PC {place.address:#x} is {describe(place, scene.demangle)}", *_told_by(place)]
-    call = scene.call
-    if call is not None and place.definition is not None and not place.definition.offset:
-        way = (
-            f" through the GOT slot of {slot_name(call.slot, scene.demangle)}" if call.slot else ""
-        )
-        evidence.append(f"called from {module_offset(call.caller, call.return_address)}")
-        text = f"{call.caller.file_name} called {what} of {name}{way}, which was unloaded"
-        return Cause(CALL_UNLOADED, text, tuple(evidence))
+    call, rule, text = scene.call, IN_UNLOADED, f"the thread ran into code of {name}"
     if place.definition is not None and place.definition.offset:
         text = f"the thread was still in {what} of {name} when that was unloaded"
-        return Cause(IN_UNLOADED, text, tuple(evidence))
-    return Cause(
-        IN_UNLOADED, f"the thread ran into code of {name}, which was unloaded", tuple(evidence)
-    )
+        return Cause(rule, text, tuple(evidence))
+    if place.definition is not None and scene.handled is not None:
+        rule, text = CALL_UNLOADED, f"the handler of {scene.handled} was {what} of {name}"
+    elif place.definition is not None and call is not None:
+        rule, text = CALL_UNLOADED, f"{call.caller.file_name} called {what} of {name}"
+        if call.slot:
+            text += f" through the GOT slot of {slot_name(call.slot, scene.demangle)}"
+        evidence.append(f"called from {module_offset(call.caller, call.return_address)}")
+    return Cause(rule, f"{text}, which was unloaded", tuple(evidence))
 
 
 def _ghost_names(place: Place, demangle: Demangle) -> tuple[str, str]:
@@ -205,7 +205,7 @@ def _ghost_names(place: Place, demangle: Demangle) -> tuple[str, str]:
     library = place.ghost.library
     name = unloaded_name(library) + (" (probable)" if library.probable else "")
     symbol = demangle(place.definition.symbol) if place.definition else None
-    return name, symbol or f"+{place.ghost.offset:#x}"
+    return name, symbol or f"what was at +{place.ghost.offset:#x}"
 
 
 def _told_by(place: Place) -> tuple[str, ...]:

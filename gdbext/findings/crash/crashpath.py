@@ -20,6 +20,7 @@ from gdbext.findings.crash.crash import (
 )
 from gdbext.findings.crash.description import slot_name
 from gdbext.findings.slots.verdicts import REDIRECTED as WRONG
+from gdbext.linker.loaded.libc import is_libc
 from gdbext.linker.loaded.modules import LINKER, Module
 from gdbext.linker.loaded.private import read_searchlist
 from gdbext.linker.lookup.answers import Found
@@ -142,10 +143,12 @@ def constructor_order(scene: Scene) -> Iterator[Cause]:
     """A constructor on the way used a library whose own constructors had not been called.
 
     l_init_called is set before a module's first constructor runs (elf/dl-init.c, call_init).
+    What ld.so calls in libc is no constructor: it opens and closes, and runs the destructors of a
+    library that counts as not initialised by then, below libc's _dl_catch_exception.
     """
     for place, (inner, outer) in enumerate(zip(scene.steps, scene.steps[1:])):
         module, linker = inner.place.module, outer.place.module
-        if module is None or linker is None or linker.kind != LINKER or module.kind == LINKER:
+        if module is None or linker is None or linker.kind != LINKER or is_libc(module):
             continue
         if module.private is None or not module.private.init_called or not place:
             continue

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import Memory
-from gdbext.linker.loaded.modules import LINKER, Linker
+from gdbext.linker.loaded.modules import LINKER, Linker, Module
 from gdbext.linker.loaded.tables import TableSet
+
+
+def is_libc(module: Module) -> bool:
+    """Whether it is ld.so, libc or libpthread."""
+    soname = module.soname or ""
+    return module.kind == LINKER or soname.startswith(("libc.", "libpthread.", "libc-"))
 
 
 def libc_number(

@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 class Interface(NamedTuple):
     """How a CPU makes system calls: the instruction, and which registers hold the number and the
-    first two arguments while the kernel is in one."""
+    first two arguments while the kernel is in one. `sigreturn` is the code that a signal's handler
+    returns to (glibc, sysdeps/unix/sysv/linux/x86_64/libc_sigaction.c; __kernel_rt_sigreturn of
+    the vDSO, arch/arm64/kernel/vdso/sigreturn.S)."""
 
     instruction: bytes
+    sigreturn: bytes
     registers: tuple[str, str, str]
     names: Mapping[int, str]
 
@@ -58,8 +61,18 @@ _AARCH64 = {
     441: "epoll_pwait2", 449: "futex_waitv",
 }  # fmt: skip
 INTERFACES = {
-    "x86-64": Interface(b"\x0f\x05", ("orig_rax", "rdi", "rsi"), _X86_64),
-    "aarch64": Interface(b"\x01\x00\x00\xd4", ("x8", "x0", "x1"), _AARCH64),
+    "x86-64": Interface(
+        b"\x0f\x05",
+        b"\x48\xc7\xc0\x0f\0\0\0\x0f\x05",  # mov $15,%rax; syscall
+        ("orig_rax", "rdi", "rsi"),
+        _X86_64,
+    ),
+    "aarch64": Interface(
+        b"\x01\x00\x00\xd4",
+        b"\x68\x11\x80\xd2\x01\x00\x00\xd4",  # mov x8,#139; svc #0
+        ("x8", "x0", "x1"),
+        _AARCH64,
+    ),
 }
 _MOST_CALLS = 1 << 12
 

@@ -28,11 +28,10 @@ _ARENA = 64 << 20  # HEAP_MAX_SIZE of malloc/arena.c on 64-bit machines
 _MOST_FOUND = 4096
 _MOST_SEGMENTS = 256
 _HIGHEST = 1 << 56  # of user space, with the largest pages of both CPUs
-_LARGEST_LIBRARY = 1 << 36
+LARGEST_LIBRARY = 1 << 36
 _LONGEST_NAME = 4096  # PATH_MAX
 # a link_map with its names and scopes has some 1,300 bytes; free blocks beside it are joined
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 10, 1 << 16
-_TABLE_ENTRY = struct.Struct("<4Q")
+_SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 10, 1 << 16
 
 
 def heap_areas(regions: Sequence[Region], linker: Linker, most: int) -> list[Area]:
@@ -83,7 +82,7 @@ def search_freed_maps(memory: Memory, linker: Linker, areas: Sequence[Area]) -> 
     found: list[Unloaded] = []
     for start, end in areas:
         for address in _self_pointers(memory, start, end):
-            one = None if address in linker.by_map else _decode(memory, layout, address)
+            one = None if address in linker.by_map else decode_freed_map(memory, layout, address)
             if one is not None:
                 found.append(one)
             if len(found) >= _MOST_FOUND:
@@ -93,7 +92,7 @@ def search_freed_maps(memory: Memory, linker: Linker, areas: Sequence[Area]) -> 
 
 def _self_pointers(memory: Memory, start: int, end: int) -> Iterator[int]:
     """Every address A in [start, end) whose word at A + REAL is A."""
-    for first, data in _pieces(memory, start, end):
+    for first, data in pieces(memory, start, end):
         last = first + len(data)
         for window in range((first - REAL) // _WINDOW * _WINDOW, last, _WINDOW):
             # The words that may point into this window are REAL bytes further on.
@@ -101,7 +100,7 @@ def _self_pointers(memory: Memory, start: int, end: int) -> Iterator[int]:
             yield from _pointers(data[low - first : high - first], low, window)
 
 
-def _pieces(memory: Memory, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+def pieces(memory: Memory, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """What can be read of an area: in large pieces, in small ones where that fails (before the
     heap of a program under qemu there may be a gap)."""
     for first in range(start, end, _PIECE):
@@ -128,7 +127,8 @@ def _pointers(data: bytes, start: int, window: int) -> Iterator[int]:
         place = data.find(shared, place + 1)
 
 
-def _decode(memory: Memory, layout: Layout, address: int) -> Unloaded | None:
+def decode_freed_map(memory: Memory, layout: Layout, address: int) -> Unloaded | None:
+    """What a freed link_map at `address` tells; None if what is there cannot be one."""
     assert layout.map_start is not None
     assert layout.scope is not None
     try:
@@ -141,7 +141,7 @@ def _decode(memory: Memory, layout: Layout, address: int) -> Unloaded | None:
     segments = count & 0xFFFF  # l_phnum
     if flags & 3 != LT_LOADED or start % PAGE or not PAGE <= start <= phdr < end < _HIGHEST:
         return None
-    if end - start > _LARGEST_LIBRARY or not 1 <= segments <= _MOST_SEGMENTS:
+    if end - start > LARGEST_LIBRARY or not 1 <= segments <= _MOST_SEGMENTS:
         return None
     name, cut = asked_name(memory, address)
     return Unloaded(name, start, end, None, MEMORY, cut, (segments, entry), (device, inode))
@@ -149,52 +149,26 @@ def _decode(memory: Memory, layout: Layout, address: int) -> Unloaded | None:
 
 def asked_name(memory: Memory, address: int) -> tuple[str, bool]:
     """What dlopen was asked for, the first of l_libname, and whether up to 8 bytes of its end are
-    lost; ("", True) where all of it is.
-
-    Its text is the last thing in the link_map's block (elf/dl-object.c, _dl_new_object), whose
-    last word free() overwrites with the block's size if the next block is in use.
-    """
+    lost; ("", True) where all of it is."""
     try:
         text = read_word(memory, read_word(memory, address + LIBNAME))
-        if not address < text < address + _LARGEST_BLOCK:
+        if not address < text < address + LARGEST_BLOCK:
             return "", True  # another block's: who knows what is there now
-        raw = read_string(memory, text, _LONGEST_NAME)
-        last = (text + len(raw)) // 8 * 8
-        size = read_word(memory, last)
+        return name_in_block(memory, text)
     except Unreadable:
         return "", True
-    if size % 16 == 0 and _SMALLEST_BLOCK <= size < _LARGEST_BLOCK:
+
+
+def name_in_block(memory: Memory, text: int) -> tuple[str, bool]:
+    """The same, of the text at `text`; raises Unreadable.
+
+    It is the last thing in the link_map's block (elf/dl-object.c, _dl_new_object), whose last
+    word free() overwrites with the block's size if the next block is in use.
+    """
+    raw = read_string(memory, text, _LONGEST_NAME)
+    last = (text + len(raw)) // 8 * 8
+    size = read_word(memory, last)
+    if size % 16 == 0 and _SMALLEST_BLOCK <= size < LARGEST_BLOCK:
         return decode_path(raw[: max(0, last - text)]), True
     clean = next((i for i, byte in enumerate(raw) if byte < 0x20 or byte == 0x7F), len(raw))
     return decode_path(raw[:clean]), clean < len(raw)
-
-
-def search_find_object(memory: Memory, areas: Sequence[Area], address: int) -> Unloaded | None:
-    """The unloaded library that held `address`, by the tables of _dl_find_object (glibc 2.35 on).
-
-    struct dl_find_object_internal {map_start, map_end, map, eh_frame}: dlclose makes the range
-    empty and `map` null (elf/dl-find_object.c, _dl_find_object_dlclose). Code lies before
-    .eh_frame_hdr, so that what is between map_start and it was the library's. The tables have no
-    names.
-    """
-    for low, high in areas:
-        for _, data in _pieces(memory, low, high):
-            # a library of up to 16 MiB begins at an address with the same or the previous top
-            for top in (address >> 24, (address >> 24) - 1):
-                found = _table_entry(data, top.to_bytes(5, "little"), address)
-                if found is not None:
-                    return found
-    return None
-
-
-def _table_entry(data: bytes, top: bytes, address: int) -> Unloaded | None:
-    place = data.find(top, 3)
-    while place >= 0:
-        at = place - 3
-        if at % 8 == 0 and at + _TABLE_ENTRY.size <= len(data):
-            start, end, used, frames = _TABLE_ENTRY.unpack_from(data, at)
-            empty = start == end and not used and start % PAGE == 0
-            if empty and start <= address < frames < start + _LARGEST_LIBRARY:
-                return Unloaded("", start, -(-frames // PAGE) * PAGE, None, MEMORY, True)
-        place = data.find(top, place + 1)
-    return None
