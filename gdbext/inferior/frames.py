@@ -245,10 +245,13 @@ def _frame(frame: gdb.Frame, inner: Frame | None, unwinding: Unwinding | None) -
 
 def selected_frame() -> gdb.Frame | None:
     """The selected frame, None when there is none."""
-    try:
-        return gdb.selected_frame()
-    except gdb.error:
-        return None
+    # GDB 13.1 looks at its caller first, and fails where that is one of qemu's signal frames.
+    for find in (gdb.selected_frame, gdb.newest_frame):
+        try:
+            return find()
+        except gdb.error:
+            continue
+    return None
 
 
 def _thread(arch: Arch, thread: gdb.InferiorThread) -> Thread:
