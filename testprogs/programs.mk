@@ -155,6 +155,7 @@ $(foreach s,relrowrite rodatawrite stackoverflow abort fpe ill bus ownsegv gaveu
 	$(call host,$s)$(call lib,$s,libplugin.so,plugin.c))
 
 $(call lib,stackoverflow,libthread.so,thread.c)
+$(call lib,gaveup,libagain.so,again.c)
 
 # dataonly: without start files there is nothing but the data
 DATA := -nostartfiles -nodefaultlibs

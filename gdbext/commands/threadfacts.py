@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from gdbext.elf.problem import Unreadable
 from gdbext.findings.crash.description import module_offset, unloaded_name
 from gdbext.findings.threads import (
+    MUTEX,
+    OTHER,
     Deadlock,
     Frame,
     Spot,
     Thread,
+    Wait,
     find_deadlocks,
     find_wait,
 )
@@ -153,13 +156,21 @@ def _threads(
                 raw.number, raw.lwp, raw.name, raw.selected, raw.running, call, is_main,
                 look.spot(start) if start else None, reason, raw.stack,
                 tuple(m.name for m in locks if m.held and m.owner == raw.lwp),
-                find_wait(
+                _placed(look, find_wait(
                     call, raw.lwp, locks, blocks,
                     lambda at: read_mutex_owner(memory, at, lwps), numbers,
-                ),
+                )),
             )
         )  # fmt: skip
     return threads
+
+
+def _placed(look: _Look, wait: Wait | None) -> Wait | None:
+    """A wait with the module that its mutex or futex is in."""
+    if wait is None or wait.kind not in (MUTEX, OTHER):
+        return wait
+    spot = look.spot(wait.address)
+    return wait._replace(place=spot_text(spot)) if spot.module or spot.ghost else wait
 
 
 class _Blocks:

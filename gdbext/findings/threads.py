@@ -48,12 +48,14 @@ class Frame(NamedTuple):
 
 class Wait(NamedTuple):
     """What a thread waits for: one of ld.so's locks, the end of a thread, a mutex, or a futex
-    that is none of these. `owner` is the number of the thread that must go on first."""
+    that is none of these. `owner` is the number of the thread that must go on first, `place` what
+    module the futex is in, which may be one that is gone."""
 
     kind: str
     address: int
     owner: int | None
     name: str | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,17 +153,16 @@ def running_constructor(frames: Sequence[Frame]) -> Running | None:
 
 
 def waiting_call(frames: Sequence[Frame]) -> str | None:
-    """The function of libc that waits, such as pthread_cond_wait: the one that the code around
-    called, or one of POSIX's further in, as where exit() runs pthread_cond_destroy."""
-    name: str | None = None
+    """The function of libc that waits, such as pthread_cond_wait: the outermost of POSIX's before
+    other code, as where a destructor that exit() runs is one; else the outermost of any name."""
+    names: list[str] = []
     for frame in frames:
         module = frame.spot.module
         if module is None or not is_libc(module):
             break
-        name = (frame.name or name or "").removeprefix("__GI_").lstrip("_") or None
-        if name is not None and name.startswith(_WAITERS):
-            break
-    return name
+        if frame.name:
+            names.insert(0, frame.name.removeprefix("__GI_").lstrip("_"))
+    return next((name for name in names if name.startswith(_WAITERS)), names[0] if names else None)
 
 
 def find_deadlocks(
@@ -242,6 +243,7 @@ def wait_text(wait: Wait) -> str:
         return f"the dynamic linker's lock {wait.name}{holder}"
     if wait.kind == THREAD:
         return f"the end of {owner}"
+    place = f" in {wait.place}" if wait.place else ""
     if wait.kind == MUTEX:
-        return f"a mutex at {wait.address:#x}, which {owner} holds"
-    return f"a futex at {wait.address:#x}"
+        return f"a mutex at {wait.address:#x}{place}, which {owner} holds"
+    return f"a futex at {wait.address:#x}{place}"

@@ -33,22 +33,23 @@ class Interruption(NamedTuple):
 
 
 def handled_fault(memory: Memory, arch: Arch, faults: Container[str]) -> Interruption | None:
-    """The last fault whose handler has not returned, by what the kernel left on the stack of the
+    """The first fault whose handler has not returned, by what the kernel left on the stack of the
     selected thread. `faults` are the signals that may be one."""
+    first: Interruption | None = None
     try:
         frame: gdb.Frame | None = gdb.newest_frame()
         for level in range(_MOST):
             if frame is None:
-                return None
+                break
             if frame.type() == gdb.SIGTRAMP_FRAME:
                 pointer = frame_register(frame, arch.sp)
                 found = _read(memory, arch, pointer, level + 1) if pointer else None
                 if found is not None and found.name in faults and found.info.code > 0:
-                    return found
+                    first = found
             frame = frame.older()
     except gdb.error:
         pass  # the stack is damaged from here on
-    return None
+    return first
 
 
 def _read(memory: Memory, arch: Arch, pointer: int, level: int) -> Interruption | None:

@@ -79,18 +79,24 @@ def read_crash(inferior: Inferior, signal: str | None, most: int = FRAMES + 1) -
     frames = f"frames #0 to #{given_up.level - 1}" if given_up.level > 1 else "frame #0"
     with selected_level(given_up.level):
         found = _read(inferior, given_up.name, given_up.info, most, given_up.level)
-    ended = f"{signal}, sent by the process's own handler of {given_up.name} ({frames})"
+    how = "a fault in" if signal and _is_fault(signal, info) else "sent by"
+    ended = f"{signal}, {how} the process's own handler of {given_up.name} ({frames})"
     return found._replace(ended_by=ended)
 
 
 def _given_up(inferior: Inferior, signal: str, info: Signal | None) -> Interruption | None:
-    """The fault whose handler sent the signal that ended the process, as crash handlers do."""
+    """The fault whose handler sent the signal that ended the process, as crash handlers do, or
+    came to a fault itself, as one that unwinds a damaged stack."""
     own = gdb.selected_inferior().pid
     by_itself = info.code <= 0 and info.sender[0] == own if info else signal == "SIGABRT"
-    if not by_itself:
+    if not by_itself and not _is_fault(signal, info):
         return None
     read_frames(FRAMES, inferior.unwinding)  # it loads the symbols that unwinding needs
     return handled_fault(inferior.memory, inferior.arch, WITH_ADDRESS)
+
+
+def _is_fault(signal: str, info: Signal | None) -> bool:
+    return signal in WITH_ADDRESS and info is not None and info.code > 0
 
 
 def _why(signal: str, info: Signal | None) -> str | None:

@@ -172,6 +172,11 @@ def test_a_handler_that_gave_up(folder: Path, program: Callable[[str], Program])
     assert (found["signal"], found["cause"]["rule"]) == ("SIGSEGV", "null_slot")
     assert found["ended_by"].startswith("SIGABRT, sent by the process's own handler of SIGSEGV")
     assert "optional_feature" in [near["slot"]["symbol"] for near in found["slots_near_call"]]
+    again = document(core_of(folder, program("gaveup/host").path, "libagain.so"))
+    assert again["ended_by"] == (
+        "SIGSEGV, a fault in the process's own handler of SIGSEGV (frames #0 to #1)"
+    )
+    assert (again["cause"]["rule"], again["fault_address"]) == ("null_slot", "0x0")
 
 
 def test_generated_code_on_the_stack(folder: Path) -> None:
