@@ -97,6 +97,8 @@ def test_unloaded_code() -> None:
     assert the(find_causes(scene(ghost(0x100), handled="SIGUSR1"))) == (
         "call_into_unloaded", "the handler of SIGUSR1 was work of gone.so, which was unloaded",
     )  # fmt: skip
+    unnamed = find_causes(scene(ghost(0x100, None), handled="SIGUSR1"))
+    assert the(unnamed)[1] == "the handler of SIGUSR1 was in gone.so, which was unloaded"
     nameless = find_causes(scene(ghost(0x104, None)))
     assert the(nameless)[1] == "the thread ran into code of gone.so, which was unloaded"
     probable = find_causes(scene(ghost(0x100, evidence=MEMORY), call=POINTER))

@@ -109,10 +109,12 @@ def test_a_gap_in_front_of_it() -> None:
     assert [u.start for u in search_freed_maps(memory, linker(), area)] == [START]
 
 
-def test_a_name_whose_end_is_lost() -> None:
+@pytest.mark.parametrize("used", [0, 0x240])  # at its head, again
+def test_a_name_whose_end_is_lost(used: int) -> None:
     at = HEAP + 0x590
     block = bytearray(freed(at, name=b"libgone.so.1.2", block=RELEASE.size + 40 + 16 + 16))
-    block[-8:] = struct.pack("<Q", len(block) + 16)  # free() wrote the size of the block
+    size = (len(block) + 16 - used) // 16 * 16
+    block[-8:] = struct.pack("<Q", size)  # free() wrote the size of the block
     (one,) = search_freed_maps(heap({at: bytes(block)}), linker(), AREA)
     assert (one.path, one.cut) == ("libgone.", True)
 

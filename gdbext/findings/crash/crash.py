@@ -133,8 +133,7 @@ def _called_through_slot(scene: Scene) -> Iterator[Cause]:
     if scene.signal not in _FAULTS or call is None or call.slot is None:
         return
     slot, module = call.slot, call.slot_module or call.caller
-    what = slot_name(slot, scene.demangle)
-    caller = call.caller.file_name
+    what, caller = slot_name(slot, scene.demangle), call.caller.file_name
     judged = scene.judge(slot.address)
     judgement = judged.judgement if judged is not None else None
     evidence = [
@@ -187,10 +186,11 @@ def _in_unloaded(scene: Scene, place: Place) -> Cause:
     evidence = [f"the PC {place.address:#x} is {describe(place, scene.demangle)}", *_told_by(place)]
     call, rule, text = scene.call, IN_UNLOADED, f"the thread ran into code of {name}"
     if place.definition is not None and place.definition.offset:
-        text = f"the thread was still in {what} of {name} when that was unloaded"
-        return Cause(rule, text, tuple(evidence))
-    if place.definition is not None and scene.handled is not None:
-        rule, text = CALL_UNLOADED, f"the handler of {scene.handled} was {what} of {name}"
+        still = f"the thread was still in {what} of {name} when that was unloaded"
+        return Cause(rule, still, tuple(evidence))
+    if scene.handled is not None:
+        where = f"{what} of {name}" if place.definition is not None else f"in {name}"
+        rule, text = CALL_UNLOADED, f"the handler of {scene.handled} was {where}"
     elif place.definition is not None and call is not None:
         rule, text = CALL_UNLOADED, f"{call.caller.file_name} called {what} of {name}"
         if call.slot:
@@ -204,15 +204,16 @@ def _ghost_names(place: Place, demangle: Demangle) -> tuple[str, str]:
     assert place.ghost is not None
     library = place.ghost.library
     name = unloaded_name(library) + (" (probable)" if library.probable else "")
-    symbol = demangle(place.definition.symbol) if place.definition else None
-    return name, symbol or f"what was at +{place.ghost.offset:#x}"
+    if place.definition is None:
+        return name, f"what was at +{place.ghost.offset:#x}"
+    return name, demangle(place.definition.symbol)
 
 
 def _told_by(place: Place) -> tuple[str, ...]:
     assert place.ghost is not None
     one = place.ghost.library
-    name = one.path or "a library"
-    return (f"{name} was at {one.start:#x} - {one.end:#x}: {how_known(one)}",)
+    where = f"{one.start:#x} - {one.end:#x}"
+    return (f"{one.path or 'a library'} was at {where}: {how_known(one)}",)
 
 
 def _site_name(scene: Scene) -> str:
@@ -280,7 +281,7 @@ def _overflow(scene: Scene) -> Iterator[Cause]:
 
 def _executed(scene: Scene) -> Iterator[Cause]:
     """A PC in mapped memory that holds no code."""
-    site = scene.site
+    site, call, caller = scene.site, scene.call, "the program"
     if scene.signal not in ("SIGSEGV", "SIGILL") or site.kind in ("null", "unmapped", "unloaded"):
         return
     if site.segment is not None:
@@ -293,7 +294,6 @@ def _executed(scene: Scene) -> Iterator[Cause]:
         return
     where = describe(site, scene.demangle)
     evidence = [f"the PC {site.address:#x} is {where}"]
-    caller, call = "the program", scene.call
     if call is not None:
         caller = call.caller.file_name
         evidence.append(f"called from {module_offset(call.caller, call.return_address)}")

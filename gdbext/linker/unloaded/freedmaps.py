@@ -30,8 +30,9 @@ _MOST_SEGMENTS = 256
 _HIGHEST = 1 << 56  # of user space, with the largest pages of both CPUs
 LARGEST_LIBRARY = 1 << 36
 _LONGEST_NAME = 4096  # PATH_MAX
-# a link_map with its names and scopes has some 1,300 bytes; free blocks beside it are joined
-_SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 10, 1 << 16
+# A link_map with its names and scopes has some 1,300 bytes; free blocks beside it are joined, and
+# what is used again is split off. A smaller size could be a name's last character.
+_SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 8, 1 << 16
 
 
 def heap_areas(regions: Sequence[Region], linker: Linker, most: int) -> list[Area]:
