@@ -101,7 +101,7 @@ def test_long_names_are_whole_where_there_is_room(live: Callable[..., Gdb]) -> N
 def test_recursion_is_one_line(live: Callable[..., Gdb]) -> None:
     gdb = live("stackoverflow/host", until=None)
     report = Report(gdb.until_signal("SIGSEGV"))
-    assert "below the stack of thread 1 (stack overflow)" in report.facts["fault address"]
+    assert "below the stack of thread 1" in report.facts["fault address"]
     assert report.frames[2:] == ["  #2 to #15 are the same", "  … more: backtrace"]
     (stack,) = gdb.json("plug-threads")["stacks"]
     text = gdb.cmd("plug-threads")

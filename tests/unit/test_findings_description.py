@@ -74,7 +74,7 @@ def test_phrases() -> None:
         0x910010: "mapped file /usr/share/x+0x3010 (r--), no loaded module",
         0x920000: "anonymous memory 0x920000+0x0 (rw-)",
         STACK + 0x1000: "stack of thread 4",
-        STACK - 8: "0x8 below the stack of thread 4 (stack overflow)",
+        STACK - 8: "0x8 below the stack of thread 4",
         STACK + 0x2000 - 24: "TLS block of own.so+0x8, thread 4",
         owner.bias + 0x43: "own.so+0x43 function()+0x3 (rwx)",
         user.bias + 0x312: "user.so+0x312, PLT entry of function() (rwx)",

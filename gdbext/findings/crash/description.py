@@ -87,7 +87,7 @@ def _stack(place: Place, _demangle: Demangle) -> str:
 def _below_stack(place: Place, _demangle: Demangle) -> str:
     assert place.thread is not None
     distance = f"{place.region.start - place.address:#x} " if place.region is not None else ""
-    return f"{distance}below the stack of thread {place.thread.number} (stack overflow)"
+    return f"{distance}below the stack of thread {place.thread.number}"
 
 
 def _region(place: Place, what: str) -> str:

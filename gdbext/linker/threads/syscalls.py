@@ -44,7 +44,7 @@ _COMMAND, _WAITS = 0x7F, (0, 6, 9, 11, 13)
 _X86_64 = {
     0: "read", 1: "write", 7: "poll", 16: "ioctl", 19: "readv", 20: "writev", 23: "select",
     34: "pause", 35: "nanosleep", 42: "connect", 43: "accept", 44: "sendto", 45: "recvfrom",
-    46: "sendmsg", 47: "recvmsg", 61: "wait4", 65: "semop", 70: "msgrcv", 72: "fcntl",
+    46: "sendmsg", 47: "recvmsg", 61: "wait4", 62: "kill", 65: "semop", 70: "msgrcv", 72: "fcntl",
     73: "flock", 74: "fsync", 128: "rt_sigtimedwait", 130: "rt_sigsuspend", 202: FUTEX,
     208: "io_getevents", 219: "restart_syscall", 220: "semtimedop", 230: "clock_nanosleep",
     232: "epoll_wait", 234: "tgkill", 247: "waitid", 270: "pselect6", 271: "ppoll",
@@ -54,7 +54,7 @@ _X86_64 = {
 _AARCH64 = {
     22: "epoll_pwait", 25: "fcntl", 29: "ioctl", 32: "flock", 63: "read", 64: "write",
     65: "readv", 66: "writev", 72: "pselect6", 73: "ppoll", 82: "fsync", 95: "waitid", 98: FUTEX,
-    101: "nanosleep", 115: "clock_nanosleep", 128: "restart_syscall", 131: "tgkill",
+    101: "nanosleep", 115: "clock_nanosleep", 128: "restart_syscall", 129: "kill", 131: "tgkill",
     133: "rt_sigsuspend", 137: "rt_sigtimedwait", 188: "msgrcv", 192: "semtimedop", 193: "semop",
     202: "accept", 203: "connect", 206: "sendto", 207: "recvfrom", 211: "sendmsg",
     212: "recvmsg", 242: "accept4", 243: "recvmmsg", 260: "wait4", 426: "io_uring_enter",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from gdbext.elf.problem import Unreadable
@@ -29,6 +30,7 @@ from gdbext.linker.unloaded.unloaded import MEMORY, Unloaded
 _ROW = struct.Struct("<4Q")
 _NAME = 24  # struct libname_list {name, next, dont_free}, right before its text
 _MOST_STARTS = 4
+_MOST_ROWS, _MOST_HITS = 1 << 12, 1 << 14  # of damaged or hostile memory
 
 
 class _Emptied(NamedTuple):
@@ -41,7 +43,7 @@ def search_find_object(
 ) -> Unloaded | None:
     """The unloaded library that held `address`; its code at least, all of it where a row or a
     link_map that tells its end is left."""
-    rows = sorted(set(_emptied_rows(memory, areas, address)), reverse=True)
+    rows = sorted(set(islice(_emptied_rows(memory, areas, address), _MOST_ROWS)), reverse=True)
     rows.sort(key=lambda row: address >= row.frames)
     for row in rows[:_MOST_STARTS]:
         found = _whole(memory, linker, areas, row)
@@ -78,18 +80,24 @@ def _whole(memory: Memory, linker: Linker, areas: Sequence[Area], row: _Emptied)
     best = Unloaded("", row.start, -(-row.frames // PAGE) * PAGE, None, MEMORY, True)
     names = _name_places(memory, linker)
     layout = linker.layout
+    for address, data in islice(_words(memory, areas, row.start), _MOST_HITS):
+        if layout is not None and layout.map_start is not None:
+            block = address - layout.map_start
+            one = decode_freed_map(memory, layout, block)
+            if one is not None and one.start == row.start and one.end > row.frames:
+                return one if one.path else _named(memory, one, block, names)
+        _, end, used, frames = _ROW.unpack(data)
+        if frames == row.frames < end < row.start + LARGEST_LIBRARY and used:
+            best = _named(memory, best._replace(end=end), used, names)
+    return best
+
+
+def _words(memory: Memory, areas: Sequence[Area], wanted: int) -> Iterator[tuple[int, bytes]]:
+    """Every word that is `wanted`: its address, and the bytes of a row from there on."""
     for low, high in areas:
         for first, data in pieces(memory, low, high):
-            for at in _places(data, row.start.to_bytes(8, "little"), 0):
-                if layout is not None and layout.map_start is not None:
-                    block = first + at - layout.map_start
-                    one = decode_freed_map(memory, layout, block)
-                    if one is not None and one.start == row.start and one.end > row.frames:
-                        return one if one.path else _named(memory, one, block, names)
-                _, end, used, frames = _ROW.unpack_from(data, at)
-                if frames == row.frames < end < row.start + LARGEST_LIBRARY and used:
-                    best = _named(memory, best._replace(end=end), used, names)
-    return best
+            for at in _places(data, wanted.to_bytes(8, "little"), 0):
+                yield first + at, data[at : at + _ROW.size]
 
 
 def _name_places(memory: Memory, linker: Linker) -> list[int]:
