@@ -31,7 +31,7 @@ _HIGHEST = 1 << 56  # of user space, with the largest pages of both CPUs
 LARGEST_LIBRARY = 1 << 36
 _LONGEST_NAME = 4096  # PATH_MAX
 # A link_map with its names and scopes has some 1,300 bytes; free blocks beside it are joined, and
-# what is used again is split off. A smaller size could be a name's last character.
+# what is used again is split off. A smaller size could be a name's last character, if it is ASCII.
 _SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 8, 1 << 16
 
 
@@ -169,7 +169,16 @@ def name_in_block(memory: Memory, text: int) -> tuple[str, bool]:
     raw = read_string(memory, text, _LONGEST_NAME)
     last = (text + len(raw)) // 8 * 8
     size = read_word(memory, last)
-    if size % 16 == 0 and _SMALLEST_BLOCK <= size < LARGEST_BLOCK:
+    least = _SMALLEST_BLOCK if _is_utf8(raw) else 0x80
+    if size % 16 == 0 and least <= size < LARGEST_BLOCK:
         return decode_path(raw[: max(0, last - text)]), True
     clean = next((i for i, byte in enumerate(raw) if byte < 0x20 or byte == 0x7F), len(raw))
     return decode_path(raw[:clean]), clean < len(raw)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
