@@ -70,17 +70,19 @@ class PlugWhy(Command):
         from gdbext.elf.problem import Problem
         from gdbext.linker.loaded.modules import read_linker
 
-        if not args.path and (vars(args)["from"] or args.lazy or args.new):
+        if args.path is None and (vars(args)["from"] or args.lazy or args.new):
             raise Problem("-from, -lazy and -new are about a PATH")
         if isinstance(inferior, Nobody):
             return _start(args)
         try:
             linker = read_linker(inferior)
         except Problem:
-            if not args.path:
+            if args.path is None:
                 return _start(args)  # the process is at its first instructions
             raise
-        return _forecast(inferior, linker, args) if args.path else _past(inferior, linker)
+        return (
+            _forecast(inferior, linker, args) if args.path is not None else _past(inferior, linker)
+        )
 
     def document(self, facts: WhyFacts, args: argparse.Namespace) -> dict[str, Any]:  # noqa: ARG002
         from gdbext.render.printable import shown
@@ -169,7 +171,7 @@ def _start(args: argparse.Namespace) -> WhyFacts:
     if vars(args)["from"] or args.new:
         raise Problem("-from and -new need a process")
     start = program_start()
-    lazy = bool(args.lazy) if args.path else None
+    lazy = bool(args.lazy) if args.path is not None else None
     cause = forecast_start(start.host, start.layers, start.program, start.preloads, args.path, lazy)
     note = "no process: this is what the next start of the program would find"
     return WhyFacts(Diagnosis(args.path or start.program, cause, None), (), (note,))

@@ -37,7 +37,8 @@ _ADDRESSES = 1 << 40  # bytes; more than any library takes, less than any CPU ha
 _SEGMENT_SIZE = 56
 _ET_REL = 1
 _EM_X86_64 = 62
-_ABIS = (0, 3)  # ELFOSABI_SYSV, ELFOSABI_GNU (glibc, sysdeps/gnu/ldsodefs.h, VALID_ELF_OSABI)
+_ABI_SYSV, _ABI_GNU = 0, 3  # glibc, sysdeps/gnu/ldsodefs.h, VALID_ELF_OSABI
+_GNU_VERSIONS = 4  # EI_ABIVERSION below which it takes GNU's (LIBC_ABI_MAX in 2.31 to 2.43)
 _NOT_READ = "cannot read file data"
 MACHINES = {
     2: "SPARC", 3: "Intel 80386", 8: "MIPS", 20: "PowerPC", 21: "PowerPC64", 22: "IBM S/390",
@@ -63,8 +64,11 @@ def machine_name(machine: int) -> str:
     return MACHINES.get(machine, f"machine {machine}")
 
 
-def check_header(data: FileData, machine: int) -> Flaw | None:
-    """What open_verify finds wrong in the first bytes of a file, for a CPU's e_machine."""
+def check_header(data: FileData, machine: int, musl: bool = False) -> Flaw | None:
+    """What open_verify finds wrong in the first bytes of a file, for a CPU's e_machine.
+
+    musl looks at neither versions nor ABI; what it makes of another CPU's file is told as well.
+    """
     size = len(data)
     head = bytes(data[:HEADER_SIZE])
     if size < HEADER_SIZE:
@@ -87,10 +91,9 @@ def check_header(data: FileData, machine: int) -> Flaw | None:
         of = struct.unpack_from(">H", head, 18)[0]
         detail = f"it is big-endian, for {machine_name(of)}"
         return Flaw(WRONG_MACHINE, "ELF file data encoding not little-endian", detail)
-    if ident[6] != 1 or version != 1:
-        return Flaw(NOT_LOADABLE, "ELF file version does not match current one", "damaged header")
-    if ident[7] not in _ABIS:
-        return Flaw(NOT_LOADABLE, "ELF file OS ABI invalid", f"its OS ABI is {ident[7]}, not Linux")
+    odd = None if musl else _check_ident(ident, version)
+    if odd is not None:
+        return odd
     if of != machine:
         detail = f"it is made for {machine_name(of)}, and this process is {machine_name(machine)}"
         return Flaw(WRONG_MACHINE, "cannot open shared object file", detail, passed=True)
@@ -101,6 +104,25 @@ def check_header(data: FileData, machine: int) -> Flaw | None:
         }.get(kind, f"its ELF type is {kind}")
         return Flaw(NOT_LOADABLE, "only ET_DYN and ET_EXEC can be loaded", detail)
     return _check_table(data, head)
+
+
+def _check_ident(ident: bytes, version: int) -> Flaw | None:
+    """The bytes behind class and encoding, and e_version."""
+    abi, abi_version = ident[7], ident[8]
+    if ident[6] != 1:
+        text = "ELF file version ident does not match current one"
+        return Flaw(NOT_LOADABLE, text, f"its header is of version {ident[6]}, not 1")
+    if abi not in (_ABI_SYSV, _ABI_GNU):
+        return Flaw(NOT_LOADABLE, "ELF file OS ABI invalid", f"its OS ABI is {abi}, not Linux")
+    if abi_version >= (_GNU_VERSIONS if abi == _ABI_GNU else 1):
+        text = "ELF file ABI version invalid"
+        return Flaw(NOT_LOADABLE, text, f"it is made for version {abi_version} of its ABI")
+    if any(ident[9:]):
+        return Flaw(NOT_LOADABLE, "nonzero padding in e_ident", "its header is damaged (e_ident)")
+    if version != 1:
+        text = "ELF file version does not match current one"
+        return Flaw(NOT_LOADABLE, text, f"its e_version is {version}, not 1")
+    return None
 
 
 def _check_table(data: FileData, head: bytes) -> Flaw | None:
@@ -132,16 +154,18 @@ def check_segments(data: FileData, segments: Sequence[Segment], program: bool) -
     if kind == ET_EXEC and not program:
         detail = "it is a program for a fixed address (ET_EXEC), not a shared library"
         return Flaw(NOT_LOADABLE, "cannot dynamically load executable", detail)
-    if any(s.vaddr + s.memsz > _ADDRESSES or s.filesz > s.memsz for s in loads):
-        text = "failed to map segment from shared object"
+    text = "failed to map segment from shared object"
+    if any(s.vaddr + s.memsz > _ADDRESSES for s in loads):
         return Flaw(CANNOT_MAP, text, "a PT_LOAD has an absurd size or address")
+    if any(two.vaddr < one.vaddr + one.memsz for one, two in zip(loads, loads[1:])):
+        return Flaw(CANNOT_MAP, text, "its PT_LOAD segments overlap or are out of order")
     cut = _missing_bytes(data, loads)
     if cut is not None:
         return cut
     dynamic = next((s for s in segments if s.type == PT_DYNAMIC), None)
-    if (dynamic is None or not dynamic.filesz) and not program:
+    if (dynamic is None or not dynamic.filesz or not dynamic.vaddr) and not program:
         detail = "it has no dynamic section"
-        if dynamic is not None:
+        if dynamic is not None and not dynamic.filesz:
             detail += ": it is the separate debug file of a library"
         return Flaw(NOT_LOADABLE, "object file has no dynamic section", detail)
     return None

@@ -20,13 +20,16 @@ def below(root: str, path: str) -> str:
 
 
 def resolved(root: str, path: str) -> str | None:
-    """`path` without symbolic links, below `root`; None where something is missing."""
-    parts = [p for p in path.split("/") if p not in ("", ".")][::-1]
+    """`path` without symbolic links, below `root`; None where something is missing, or is no
+    directory and has a `/` behind it."""
+    parts = _parts(path)
     done, links = "", 0
     while parts:
         part = parts.pop()
-        if part == "..":
-            done = os.path.dirname(done) if done != "/" else ""
+        if part in (".", ".."):
+            if done and not os.path.isdir(root + done):
+                return None
+            done = os.path.dirname(done).rstrip("/") if part == ".." else done
             continue
         here = f"{done}/{part}"
         if _MAGIC.fullmatch(here):
@@ -44,8 +47,14 @@ def resolved(root: str, path: str) -> str | None:
             return None
         if target.startswith("/"):
             done = ""
-        parts += [p for p in target.split("/") if p not in ("", ".")][::-1]
+        parts += _parts(target)
     return done or "/"
+
+
+def _parts(path: str) -> list[str]:
+    """The components, the last one first; a `/` at the end means the directory itself."""
+    parts = [p for p in path.split("/") if p]
+    return [*parts, "."][::-1] if path.endswith("/") else parts[::-1]
 
 
 def kept_paths(build_id: str, sysroot: str | None, environment: Mapping[str, str]) -> Iterator[str]:

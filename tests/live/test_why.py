@@ -76,7 +76,8 @@ SAID = {
     "version_not_found": "version `.*' not found|DT_RELR without GLIBC_ABI_DT_RELR",
     "static_tls": "static TLS block|initial-exec TLS resolves to dynamic definition",
     "cpu_level": "CPU ISA level is lower than required",
-    "not_loadable": r"dlopen\(\)ed|dynamically load|OS ABI|only ET_DYN|phentsize|page-aligned|"
+    "not_loadable": r"dlopen\(\)ed|dynamically load|ABI|padding|file version|only ET_DYN|phentsize|"
+    "page-aligned|"
     "no dynamic section|no loadable segments",
     "no_permission": "Permission denied|failed to map segment",
     "cannot_map": "failed to map segment|cannot map zero-fill pages|Cannot allocate memory",

@@ -38,4 +38,6 @@ def forecast(
     host, layers = host_of_program(arch, str(path), interpreter, around)
     if release is not None:
         host = replace(host, release=lambda _linker, _tables: release)
-    return forecast_start(host, layers, str(path), (), str(opened) if opened else None, lazy)
+    return forecast_start(
+        host, layers, str(path), (), None if opened is None else str(opened), lazy
+    )

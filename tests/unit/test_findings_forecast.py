@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from gdbext.elf.file import open_elf
+from gdbext.elf.image import DT_INIT, DT_STRTAB, DT_SYMTAB, PT_DYNAMIC, PT_LOAD
 from gdbext.findings.opening.dlopen_errors import CLASSES, OK
 from gdbext.linker.opening.rights import Credentials, Limits, Mount, Rights
 from tests import programs
-from tests.forge import forge
+from tests.forge import forge, segments
 from tests.unit.forecasts import forecast
 
 NOBODY = Credentials(65534, frozenset({65534}), False)
@@ -146,3 +150,95 @@ def test_damaged_files_have_a_class(tmp_path: Path) -> None:
 def _maybe(name: str) -> Path | None:
     path = programs.BUILDS / "x86_64" / name
     return path if path.is_file() else None
+
+
+def compiled(library: Path, source: str, *flags: str | Path) -> Path:
+    command = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-x", "none", "-o", library, *flags]
+    subprocess.run(command, input=source.encode(), check=True)
+    return library
+
+
+def test_paths_as_the_kernel_walks_them(tmp_path: Path) -> None:
+    library = tmp_path / "libplain.so"
+    library.write_bytes(built("why/libplain.so").read_bytes())
+    (tmp_path / "loop").symlink_to("pool")
+    (tmp_path / "pool").symlink_to("loop")
+    os.mkfifo(tmp_path / "fifo.so")
+    missing = {
+        f"{library}/": f"{library} is not a directory",
+        f"{library}/../libplain.so": f"{library} is not a directory",
+        f"{tmp_path}/none/../libplain.so": f"there is no directory {tmp_path}/none",
+        f"{tmp_path}/loop": "is a symbolic link to pool, which leads on through too many links",
+        f"{tmp_path}/" + "./" * 2048 + "libplain.so": "bytes, and a path may have 4095",
+    }
+    for path, why in missing.items():
+        found = forecast(path)
+        assert found.kind == "missing_file", path
+        assert any(why in line for line in found.evidence), found
+    assert forecast(tmp_path / "fifo.so").kind == "not_elf"
+    assert forecast(f"{tmp_path}/./libplain.so").kind == OK
+    assert forecast("/$LIB/libc.so.6").kind == OK
+    assert forecast("").kind == OK  # the program
+
+
+def test_filters(tmp_path: Path) -> None:
+    """A filter needs what it stands for, an auxiliary one does without; it comes before both."""
+    empty = "int filtered;"
+    strict = compiled(tmp_path / "strict.so", empty, "-Wl,-F,libgone.so")
+    loose = compiled(tmp_path / "loose.so", empty, "-Wl,-f,libgone.so")
+    found = forecast(strict)
+    assert found.kind == "missing_dependency"
+    assert f"{strict} needs libgone.so (DT_FILTER)" in found.evidence
+    assert forecast(loose).kind == OK
+    there = compiled(tmp_path / "there.so", "int deep;")
+    needy = compiled(tmp_path / "needy.so", "extern int deep; int *where = &deep;")
+    assert forecast(needy).kind == "undefined_symbol"
+    needy = compiled(
+        tmp_path / "needy.so", "extern int deep; int *where = &deep;", f"-Wl,-F,{there}"
+    )
+    assert forecast(needy).kind == OK
+
+
+def test_a_file_that_lost_its_versions(tmp_path: Path) -> None:
+    """glibc up to 2.36 dies of it, from 2.41 on it warns; in between nobody looked."""
+    script = tmp_path / "versions"
+    script.write_text("V1 { global: versioned; };")
+    library = tmp_path / "libversioned.so"
+    soname = "-Wl,-soname,libversioned.so"
+    compiled(library, "int versioned;", soname, f"-Wl,--version-script={script}")
+    needy = compiled(
+        tmp_path / "needy.so",
+        "extern int versioned; int *where = &versioned;",
+        library,
+        "-Wl,-rpath,$ORIGIN",
+    )
+    assert forecast(needy, release=36).kind == OK
+    compiled(library, "int versioned;", soname)
+    kinds = [forecast(needy, release=release).kind for release in (36, 38, 41)]
+    assert kinds == ["version_not_found", "unknown", OK]
+
+
+def test_damage_that_nothing_checks(tmp_path: Path) -> None:
+    """ld.so dies in these, without a word."""
+    path = tmp_path / "damaged.so"
+    sound = built("why/libplain.so").read_bytes()
+    dynamic = open_elf(str(built("why/libplain.so"))).image
+    (segment,) = [s for s in dynamic.segments if s.type == PT_DYNAMIC]
+    rows = {tag: segment.offset + 16 * i for i, (tag, _) in enumerate(dynamic.dynamic)}
+    for tag, at, value, told in (
+        (DT_STRTAB, 0, 0x6FFFFEF0, "it has no DT_STRTAB"),
+        (DT_SYMTAB, 8, 1 << 40, "DT_SYMTAB is 0x10000000000, which is in no segment"),
+        (DT_INIT, 8, segment.vaddr, "which is no code"),
+        (9, 8, 16, "DT_RELAENT is 16, not 24"),
+    ):
+        data = bytearray(sound)
+        struct.pack_into("<Q", data, rows[tag] + at, value)
+        path.write_bytes(data)
+        found = forecast(path)
+        assert (found.kind, told in found.message) == ("not_loadable", True), found
+    data = bytearray(sound)
+    for at, segment in zip(segments(data), dynamic.segments):
+        if segment.type == PT_LOAD and not segment.vaddr:
+            struct.pack_into("<Q", data, at + 40, 1 << 20)  # p_memsz, over the next one
+    path.write_bytes(data)
+    assert forecast(path).kind == "cannot_map"

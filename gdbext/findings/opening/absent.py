@@ -65,7 +65,8 @@ def _decisive(lost: Lost) -> tuple[Place, Flaw | Refused] | None:
 
 def _asked(forecast: Forecast, failure: Failure) -> Iterator[str]:
     if failure.needed_by is not None and not failure.asked:
-        yield f"{failure.needed_by.path} needs {failure.name} (DT_NEEDED)"
+        tag = "DT_NEEDED" if failure.name in (failure.needed_by.needed or ()) else "DT_FILTER"
+        yield f"{failure.needed_by.path} needs {failure.name} ({tag})"
         yield from forecast.whose(failure.needed_by)
 
 
@@ -184,7 +185,8 @@ def _flawed(
     if place.rule != "path":
         evidence.append(f"{where} was found by {place.owner}")
     others = _other_files(failure.lost, place)
-    evidence.append(f"ld.so's words for it: {flaw.text}")
+    words = f"ld.so's words for it: {flaw.text}"
+    evidence.append(words if flaw.text else "ld.so has no words for it: it dies of what is wrong")
     if flaw.kind == NOT_ELF:
         return _foreign(forecast, failure, where, evidence)
     message = f"{where} cannot be loaded: {flaw.detail}"
@@ -200,7 +202,7 @@ def _flawed(
         remedy = "Copy or install the file again, and check for a full disk."
         return Cause(TRUNCATED, message, tuple(evidence), remedy)
     remedy = "Build it as a shared library (-shared) without -z nodlopen."
-    if flaw.kind == CANNOT_MAP:
+    if flaw.kind == CANNOT_MAP or not flaw.text:
         remedy = f"Install {os.path.basename(where)} again: it is damaged."
     if "debug file" in flaw.detail:
         remedy = "Open the library itself; this file has its debug information alone."

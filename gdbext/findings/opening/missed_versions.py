@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from gdbext.elf.image import DT_NEEDED
+from gdbext.elf.image import DT_NEEDED, DT_VERDEF
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.requirements import Requirement, read_definitions, read_requirements
-from gdbext.findings.opening.dlopen_errors import VERSION_NOT_FOUND, Cause
+from gdbext.findings.opening.dlopen_errors import UNKNOWN, VERSION_NOT_FOUND, Cause
 from gdbext.findings.opening.prospects import Forecast, file_of, identity
 from gdbext.linker.loaded.modules import Module
 from gdbext.linker.opening.locate import Located
 
 _DT_RELR, _ABI_DT_RELR = 36, "GLIBC_ABI_DT_RELR"
 _NUMBER = re.compile(r"\d+")
+_ASSERTION, _NO_ASSERTION = 36, 41  # releases of glibc that were seen with and without it
 _MOST = 5  # symbols or versions that are told of one by one
 
 
@@ -26,6 +27,7 @@ def missing_versions(forecast: Forecast) -> Iterator[Cause]:
     """The versions that files want and that are not in the files which would be taken."""
     if forecast.host.musl:
         return  # it knows of no versions
+    defined: dict[int, frozenset[str] | None] = {}
     for arrival in forecast.prospect.arrivals:
         module = arrival.module
         try:
@@ -35,7 +37,13 @@ def missing_versions(forecast: Forecast) -> Iterator[Cause]:
         missing: dict[str, list[Requirement]] = {}
         for each in wanted:
             target = forecast.prospect.known(each.file)
-            if target is not None and not each.weak and _lacks(target, each.version):
+            if target is None or each.weak:
+                continue
+            key = target.map.address
+            if key not in defined:
+                defined[key] = _definitions(target)
+            versions = defined[key]
+            if versions is not None and each.version not in versions:
                 missing.setdefault(each.file, []).append(each)
         for file, rows in missing.items():
             target = forecast.prospect.known(file)
@@ -44,13 +52,60 @@ def missing_versions(forecast: Forecast) -> Iterator[Cause]:
         yield from _relr(forecast, module, wanted)
 
 
+def unversioned_definers(
+    forecast: Forecast, module: Module, found: Iterable[tuple[bytes, str | None, Module]]
+) -> Iterator[Cause]:
+    """A symbol that `module` wants in a version, of a file that turned out to define none.
+
+    `found`: (name, wanted version, who would define it). glibc binds to it and says so on stderr
+    from 2.41 on; up to 2.36 an assertion in check_match ends the program (elf/dl-lookup.c).
+    """
+    release = forecast.release
+    if release is None or release >= _NO_ASSERTION:
+        return
+    files: dict[str, str] | None = None
+    for name, version, definer in found:
+        if version is None or definer.image is None or definer.image.value(DT_VERDEF) is not None:
+            continue
+        if files is None:
+            files = _files_of_versions(module)
+        file = files.get(version)
+        if file is None or forecast.prospect.known(file) is not definer:
+            continue
+        shown = name.decode("utf-8", "surrogateescape")
+        known = release <= _ASSERTION
+        yield Cause(
+            VERSION_NOT_FOUND if known else UNKNOWN,
+            f"{definer.path} defines no versions, and {module.path} requires {shown}@{version} of "
+            f"it: glibc up to 2.{_ASSERTION} ends the program for that (this one is 2.{release})",
+            (f"{file} is {identity(definer)}, {forecast.rule_of(definer)}",
+             "an assertion fails in ld.so: Inconsistency detected by ld.so, check_match"),
+            f"Install the {file} that {os.path.basename(module.path)} was built against.",
+        )  # fmt: skip
+        return
+
+
+def _files_of_versions(module: Module) -> dict[str, str]:
+    try:
+        wanted = read_requirements(module.memory, module.image) if module.image else ()
+    except Unreadable:
+        return {}
+    return {each.version: each.file for each in wanted}
+
+
 def _lacks(target: Module, version: str) -> bool:
     """Whether a file defines versions, and this one is not among them."""
+    defined = _definitions(target)
+    return defined is not None and version not in defined
+
+
+def _definitions(target: Module) -> frozenset[str] | None:
+    """The versions that a file defines, None where it defines none or cannot be read."""
     try:
         defined = read_definitions(target.memory, target.image) if target.image else None
     except Unreadable:
-        return False
-    return defined is not None and version not in defined
+        return None
+    return None if defined is None else frozenset(defined)
 
 
 def _version_cause(

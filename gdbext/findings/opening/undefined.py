@@ -17,11 +17,14 @@ from gdbext.elf.relocations import Relocation, read_relocations
 from gdbext.elf.requirements import read_requirements
 from gdbext.elf.symbols import STB_WEAK
 from gdbext.findings.opening.dlopen_errors import UNDEFINED_SYMBOL, UNKNOWN, WRONG_LIBC, Cause
+from gdbext.findings.opening.missed_versions import unversioned_definers
 from gdbext.findings.opening.namesakes import closest_names, definers_on_disk, loaded_definers
 from gdbext.findings.opening.prospects import Forecast, file_of
 from gdbext.linker.loaded.loading import linked_now
 from gdbext.linker.loaded.modules import Module
+from gdbext.linker.lookup.answers import Found
 from gdbext.linker.lookup.matching import COPY, DATA, PLT
+from gdbext.linker.lookup.references import References, read_references
 from gdbext.linker.slots.slotkinds import PLT_KINDS
 
 _MOST = 5  # symbols that are told of one by one
@@ -39,39 +42,74 @@ class Undefined(NamedTuple):
     kind: str
 
 
+class Asked(NamedTuple):
+    """What is looked up for a module, and by which kind of relocation."""
+
+    references: References
+    kinds: tuple[str, ...]
+
+
 def undefined_symbols(forecast: Forecast) -> Iterator[Cause]:
     """What would stay undefined, by module, the last dependency first."""
-    for arrival in reversed(forecast.prospect.arrivals):
-        module = arrival.module
-        try:
-            rows = list(_undefined_in(forecast, module))
-        except Problem as problem:
-            text = f"whether the symbols of {module.path} resolve is not known: {problem}"
+    modules = [arrival.module for arrival in reversed(forecast.prospect.arrivals)]
+    asked = [(module, _asked_by(forecast, module)) for module in modules]
+    known = [each for _, each in asked if isinstance(each, Asked)]
+    # all at once: each module's hash table is gone through a single time
+    forecast.lookup.definers.prepare(name for each in known for name in each.references.names)
+    for module, each in asked:
+        answers = each if isinstance(each, Problem) else _answers(forecast, module, each)
+        if isinstance(each, Problem) or isinstance(answers, Problem):
+            text = f"whether the symbols of {module.path} resolve is not known: {answers}"
             yield Cause(UNKNOWN, text, (), "")
             continue
+        rows = list(_without(forecast, module, each, answers))
         if rows:
             yield _symbol_cause(forecast, module, rows)
+        named = zip(each.references.names, each.references.versions, answers)
+        found = ((name, version, answer.module) for name, version, answer in named if answer)
+        yield from unversioned_definers(forecast, module, found)
 
 
-def _undefined_in(forecast: Forecast, module: Module) -> Iterator[Undefined]:
-    image, tables = module.image, forecast.tables.of(module)
-    if image is None or tables is None:
-        return
-    kinds = {number: kind for number, (kind, _) in forecast.host.arch.relocations.items()}
-    deferred = forecast.lazy and not linked_now(image)
-    asked: dict[tuple[int, int], str] = {}
-    for row in read_relocations(module.memory, image):
-        kind = kinds.get(row.type)
-        if row.symbol and kind is not None and not (deferred and _waits(row, kind)):
-            asked.setdefault((row.symbol, _type_class(kind)), kind)
-    lookup = forecast.lookup
-    symbols = tables.symbols
-    lookup.definers.prepare(symbols.raw_name(n) for n, _ in asked if n < symbols.count)
-    for (number, type_class), kind in asked.items():
-        found = lookup.resolve(module, number, type_class)
-        if found is None and symbols.entry(number).binding != STB_WEAK:
-            version = tables.versions.of(number)
-            yield Undefined(module, number, symbols.raw_name(number), version, kind)
+def _asked_by(forecast: Forecast, module: Module) -> Asked | Problem:
+    try:
+        image, tables = module.image, forecast.tables.of(module)
+        if image is None or tables is None:
+            return Asked(References((), (), (), (), ()), ())
+        kinds = {number: kind for number, (kind, _) in forecast.host.arch.relocations.items()}
+        deferred = forecast.lazy and not linked_now(image)
+        asked: dict[tuple[int, int], str] = {}
+        for row in read_relocations(module.memory, image):
+            kind = kinds.get(row.type)
+            if row.symbol and kind is not None and not (deferred and _waits(row, kind)):
+                asked.setdefault((row.symbol, _type_class(kind)), kind)
+        beyond = [number for number, _ in asked if number >= tables.symbols.count]
+        if beyond:
+            return Problem(f"damaged relocation: there is no symbol {beyond[0]}")
+        references = read_references(tables, [n for n, _ in asked], [c for _, c in asked])
+        return Asked(references, tuple(asked.values()))
+    except Problem as problem:
+        return problem
+
+
+def _answers(forecast: Forecast, module: Module, asked: Asked) -> list[Found | None] | Problem:
+    found: list[Found | None] = []
+    for answer in forecast.lookup.resolve_all(module, asked.references):
+        if isinstance(answer, Problem):
+            return answer
+        found.append(answer)
+    return found
+
+
+def _without(
+    forecast: Forecast, module: Module, asked: Asked, answers: list[Found | None]
+) -> Iterator[Undefined]:
+    """The references without a definition that are not weak."""
+    tables, references = forecast.tables.of(module), asked.references
+    for i, answer in enumerate(answers if tables is not None else ()):
+        number = references.numbers[i]
+        if answer is None and tables and tables.symbols.entry(number).binding != STB_WEAK:
+            name, version = references.names[i], references.versions[i]
+            yield Undefined(module, number, name, version, asked.kinds[i])
 
 
 def _type_class(kind: str) -> int:

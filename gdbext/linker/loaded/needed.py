@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gdbext.elf.core import decode_path
-from gdbext.elf.image import DT_NEEDED, DT_SONAME, DT_STRTAB, Image
+from gdbext.elf.image import DT_AUXILIARY, DT_FILTER, DT_NEEDED, DT_SONAME, DT_STRTAB, Image
 from gdbext.elf.problem import Unreadable
 from gdbext.elf.reader import PAGE, Memory, read_string
 from gdbext.linker.loaded.private import read_initfini, read_names
@@ -42,6 +42,16 @@ def read_needed(memory: Memory, image: Image | None) -> tuple[str | None, tuple[
     if len(names) < len(wanted):
         return soname, None
     return soname, tuple(text for tag, text in names if tag == DT_NEEDED)
+
+
+def read_filters(memory: Memory, image: Image | None) -> list[tuple[int, str]]:
+    """(tag, name) of each DT_FILTER and DT_AUXILIARY: the libraries that this one stands for."""
+    strings = image.pointer(DT_STRTAB) if image else None
+    if image is None or strings is None:
+        return []
+    wanted = [(tag, strings + at) for tag, at in image.dynamic if tag in (DT_FILTER, DT_AUXILIARY)]
+    texts = _read_strings(memory, [address for _, address in wanted])
+    return [(tag, text) for (tag, _), text in zip(wanted, texts) if text is not None]
 
 
 def _read_strings(memory: Memory, addresses: Sequence[int]) -> list[str | None]:

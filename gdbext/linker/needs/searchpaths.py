@@ -201,14 +201,20 @@ def expand(text: str, separators: str, module: Module, platforms: tuple[str, ...
     """
     if not text:
         return []
-    origin = os.path.dirname(module.path)
-    values = {"ORIGIN": (origin,), "LIB": _LIBS, "PLATFORM": platforms or _PLATFORMS}
     found: list[str] = []
     for element in re.split(f"[{separators}]", text):
-        for choice in _choices(element, values):
+        for choice in substitute(element, module, platforms):
             stripped = choice.rstrip("/")
             found.append(f"{stripped}/" if choice else "")
     return list(dict.fromkeys(found))
+
+
+def substitute(text: str, module: Module, platforms: tuple[str, ...] = ()) -> list[str]:
+    """What `text` may be with its $ORIGIN, $LIB and $PLATFORM (elf/dl-load.c, _dl_dst_substitute),
+    where `module` asks for it."""
+    origin = os.path.dirname(module.path)
+    values = {"ORIGIN": (origin,), "LIB": _LIBS, "PLATFORM": platforms or _PLATFORMS}
+    return _choices(text, values)
 
 
 def _choices(element: str, values: Mapping[str, tuple[str, ...]]) -> list[str]:

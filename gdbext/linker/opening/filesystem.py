@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +15,13 @@ from gdbext.elf.problem import Problem
 from gdbext.elf.storage import resolved
 from gdbext.linker.opening.rights import NO_RIGHTS, Rights, first_refusal
 
+_PATH_MAX = 4096  # bytes, with the NUL (linux/limits.h)
+_KINDS = {
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _OWN = re.compile(r"^/(proc/(?:self|thread-self)|dev/fd)(?=/)")
 
 
@@ -98,6 +106,10 @@ class FileSystem:
         return None
 
     def _look(self, path: str) -> Contents:
+        size = len(os.fsencode(path))
+        if size >= _PATH_MAX:
+            long = f"it has {size} bytes, and a path may have {_PATH_MAX - 1}"
+            raise Refused(errno.ENAMETOOLONG, path, long)
         found = self._find(path)
         if found is None:
             raise Refused(errno.ENOENT, path, self._gap(path))
@@ -110,27 +122,37 @@ class FileSystem:
         if why is not None:
             raise Refused(errno.EACCES, path, why)
         status = stats[-1][1]
-        if status.st_mode & 0o170000 == 0o040000:
+        if stat.S_ISDIR(status.st_mode):
             raise Refused(errno.EISDIR, path, "it is a directory")
+        if not stat.S_ISREG(status.st_mode):
+            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+            raise Refused(errno.EINVAL, path, f"it is {kind}")
         try:
             data = map_file(root + real)
         except Problem as problem:
             cause = problem.__cause__
-            number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EINVAL
+            number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EIO
             raise Refused(number, path, str(problem)) from problem
         return Contents(path, root + real, real, (status.st_dev, status.st_ino), data)
 
     def _gap(self, path: str) -> str:
         """Which part of a path is not there, in words."""
-        for root in self.roots:
-            for each in _way(os.path.normpath(path)):
-                if resolved(root, each) is not None:
-                    continue
-                if os.path.islink(root + each):
-                    target = os.readlink(root + each)
-                    return f"{each} is a symbolic link to {target}, which is not there"
-                if each != os.path.normpath(path):
-                    return f"there is no directory {each}"
+        root, done = self.roots[0], "/"
+        parts = [p for p in path.split("/") if p] + ["."] * path.endswith("/")
+        for number, part in enumerate(parts, 1):
+            here = f"{done.rstrip('/')}/{part}"
+            following = resolved(root, here)
+            if following is not None:
+                done = following
+            elif os.path.islink(root + here):
+                target = os.readlink(root + here)
+                return f"{here} is a symbolic link to {target}, which {_lost(root + here)}"
+            elif not os.path.isdir(root + done):
+                return f"{done} is not a directory"
+            elif number < len(parts):
+                return f"there is no directory {here}"
+            else:
+                break
         return "there is no such file"
 
     def names(self, directory: str, most: int = 5000) -> Sequence[str]:
@@ -143,6 +165,16 @@ class FileSystem:
                 return sorted(entry.name for _, entry in zip(range(most), entries))
         except OSError:
             return ()
+
+
+def _lost(link: str) -> str:
+    """What is wrong with a symbolic link that leads to nothing."""
+    try:
+        os.stat(link)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "leads on through too many links"
+    return "is not there"
 
 
 def _way(path: str) -> list[str]:

@@ -19,7 +19,7 @@ from gdbext.elf.image import DF_1_NODEFLIB, DT_FLAGS_1
 from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import WRONG_CLASS, WRONG_MACHINE, Flaw, check_header
 from gdbext.linker.loaded.modules import Module
-from gdbext.linker.needs.searchpaths import expand, written_paths
+from gdbext.linker.needs.searchpaths import substitute, written_paths
 from gdbext.linker.opening.filesystem import Contents, FileSystem, Refused
 
 PATH, RPATH, LIBRARY_PATH, RUNPATH, CACHE, DEFAULT = (
@@ -30,7 +30,7 @@ PATH, RPATH, LIBRARY_PATH, RUNPATH, CACHE, DEFAULT = (
 _SYSTEM_DIRS = re.compile(rb"(?:/(?:[\w.+-]+/)*lib(?:64|32|x32)?/(?:[\w.+-]+/)?\0){2,}")
 _USUAL = ("/lib64/", "/usr/lib64/", "/lib/", "/usr/lib/")
 _MUSL_USUAL = ("/lib/", "/usr/local/lib/", "/usr/lib/")
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _PASSED = _ABSENT | {errno.EACCES}
 
 
@@ -102,7 +102,7 @@ class Search:
             contents = self.view.open(place.path)
         except Refused as refused:
             return refused
-        flaw = check_header(contents.data, self.machine)
+        flaw = check_header(contents.data, self.machine, self.musl)
         if flaw is not None:
             return flaw
         try:
@@ -112,9 +112,12 @@ class Search:
 
     def places(self, name: str, chain: Sequence[Module]) -> Iterator[Place]:
         """Every path that is tried, in order."""
+        if self.musl and not name:
+            return
         if "/" in name:
-            path = expand(name, "\0", chain[0], ())[0].rstrip("/") if "$" in name else name
-            yield Place(self.view.absolute(path), PATH, "the path that was asked for")
+            paths = substitute(name, chain[0]) if "$" in name and not self.musl else [name]
+            for path in paths:  # $LIB and $PLATFORM may be one of several: the first that is there
+                yield Place(self.view.absolute(path), PATH, "the path that was asked for")
             return
         for directory, rule, owner in self._directories(chain):
             if rule == CACHE:

@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from gdbext.elf.core import decode_path
 from gdbext.elf.file import ElfFile
-from gdbext.elf.image import PT_INTERP, Image
+from gdbext.elf.image import DT_AUXILIARY, PT_INTERP, Image
+from gdbext.elf.pointers import check_pointers
 from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import PAGE, Memory, read_string
 from gdbext.elf.soundness import Flaw, check_flags, check_segments, segments_of
 from gdbext.linker.loaded.linkmaps import LinkMap
 from gdbext.linker.loaded.modules import LINKER, MAIN, Linker, Module
+from gdbext.linker.loaded.needed import read_filters
 from gdbext.linker.loaded.private import read_names
 from gdbext.linker.lookup.scopes import real
 from gdbext.linker.opening.filesystem import Contents
@@ -122,17 +124,34 @@ class Prospect:
         self._get(name, self.root, kind, False, True)
 
     def follow(self, kind: str) -> None:
-        """Map what is needed, and what that needs."""
+        """Map what is needed, and what that needs; what a filter stands for comes before it."""
         place = 0
-        seen = {m.map.address for m in self.order}
+        seen, done = {m.map.address for m in self.order}, set()
         while place < len(self.order) and len(self.order) < _MOST:
             module = self.order[place]
-            place += 1
-            for name in module.needed or ():
-                target = self._get(name, module, kind, False, False)
+            if module.map.address in done:
+                place += 1
+                continue
+            done.add(module.map.address)
+            filtees = [m for m in self._filtees(module, kind) if m.map.address not in seen]
+            self.order[place:place] = filtees
+            needs = (self._get(name, module, kind, False, False) for name in module.needed or ())
+            for target in (*filtees, *needs):
                 if target is not None and target.map.address not in seen:
                     seen.add(target.map.address)
-                    self.order.append(target)
+                    self.order += [] if target in filtees else [target]
+
+    def _filtees(self, module: Module, kind: str) -> list[Module]:
+        """What a filter stands for: an auxiliary one (-f) does without, another one does not."""
+        found = []
+        for tag, name in () if self.search.musl else read_filters(module.memory, module.image):
+            before = len(self.failures)
+            target = self._get(name, module, kind, False, False)
+            if target is not None:
+                found.append(target)
+            elif tag == DT_AUXILIARY:
+                del self.failures[before:]
+        return found
 
     def everything(self) -> Linker:
         """The process's modules and those that would come in."""
@@ -141,6 +160,8 @@ class Prospect:
 
     def known(self, name: str) -> Module | None:
         """What is loaded, or would be by then, under a name (glibc, _dl_name_match_p)."""
+        if not name and not self.search.musl and self.namespace == 0:
+            return self._program()
         if not self._names:
             for module in reversed(self.linker.modules):
                 if module.namespace == self.namespace or module.kind == LINKER:
@@ -199,9 +220,12 @@ class Prospect:
 
     def _flaw(self, located: Located, program: bool) -> Flaw | None:
         data = located.contents.data
-        flaw = check_segments(data, segments_of(data), program)
+        image = located.file.image
+        flaw = check_segments(data, segments_of(data), program) or (
+            None if program and image.dynamic_address is None else check_pointers(image)
+        )
         # musl loads what was linked with -z nodlopen, and programs as well
-        return flaw or (None if program or self.search.musl else check_flags(located.file.image))
+        return flaw or (None if program or self.search.musl else check_flags(image))
 
     def _arrive(self, located: Located, name: str, needed_by: Module | None, kind: str) -> Module:
         bias = self.layers.add(located.file)
