@@ -19,9 +19,9 @@ def below(root: str, path: str) -> str:
     return root + (resolved(root, path) or path) if root else path
 
 
-def resolved(root: str, path: str) -> str | None:
+def resolved(root: str, path: str, searched: list[str] | None = None) -> str | None:
     """`path` without symbolic links, below `root`; None where something is missing, or is no
-    directory and has a `/` behind it."""
+    directory and has a `/` behind it. `searched` gets each directory that is looked into."""
     parts = _parts(path)
     done, links = "", 0
     while parts:
@@ -31,6 +31,8 @@ def resolved(root: str, path: str) -> str | None:
                 return None
             done = os.path.dirname(done).rstrip("/") if part == ".." else done
             continue
+        if searched is not None:
+            searched.append(done or "/")
         here = f"{done}/{part}"
         if _MAGIC.fullmatch(here):
             done = here  # it leads to an open file, which may have no path

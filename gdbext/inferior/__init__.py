@@ -27,7 +27,7 @@ from gdbext.inferior.callsites import make_unwinding
 from gdbext.inferior.frames import function_at, read_selected_thread, read_threads
 from gdbext.inferior.memory import GdbMemory
 from gdbext.inferior.otherbuilds import other_builds
-from gdbext.inferior.procfs import read_proc
+from gdbext.inferior.procfs import read_proc, read_region, read_regions
 from gdbext.inferior.symbolfiles import SymbolLoader
 from gdbext.inferior.target import NO_PROCESS, core_path, find_arch, given_program, target_kind
 from gdbext.inferior.unloads import debug_symbols, read_unloaded
@@ -39,7 +39,7 @@ from gdbext.linker.places import Map
 from gdbext.linker.process.dumped import DumpedMemory
 from gdbext.linker.process.once import once
 from gdbext.linker.process.process import AT_EXECFN, AT_PHDR, Region
-from gdbext.linker.process.regions import core_regions, find_region, parse_maps
+from gdbext.linker.process.regions import core_regions
 from gdbext.linker.threads.threads import Thread
 from gdbext.linker.unloaded.filelog import LoggedLoad
 
@@ -93,12 +93,12 @@ class Inferior:
     def _regions(self) -> Sequence[Region]:
         if self.core is not None:
             return core_regions(self.core)
-        return parse_maps(read_proc(self.gdb, self.target, "maps"))
+        return read_regions(self.gdb, self.target)
 
     def region_from(self, start: int) -> Region | None:
         """The region that begins at an address; None where none does."""
         if self.core is None:
-            return find_region(read_proc(self.gdb, self.target, "maps"), start)
+            return read_region(self.gdb, self.target, start)
         return next((region for region in self._regions if region.start == start), None)
 
     def symbol_address(self, name: str) -> int | None:

@@ -27,6 +27,7 @@ from gdbext.linker.opening.rights import (
     parse_mounts,
 )
 from gdbext.linker.process.environment import initial_environment
+from gdbext.linker.process.regions import own_path
 
 if TYPE_CHECKING:
     from gdbext.inferior import Inferior
@@ -53,7 +54,8 @@ def process_host(inferior: Inferior, linker: Linker) -> tuple[Host, Layers]:
     environment = initial_environment(inferior)
     searches = open_searches(inferior, linker)
     if native:
-        directory = _link(f"/proc/{pid}/cwd")
+        directory, root = _link(f"/proc/{pid}/cwd"), _link(f"/proc/{pid}/root")
+        directory = own_path(directory, root or "") if directory else None
         view = FileSystem((f"/proc/{pid}/root",), directory, read_rights(pid), pid)
     else:
         view = FileSystem(_roots(), None)

@@ -16,7 +16,7 @@ from gdbext.elf.core import NT_PRSTATUS, MappedFile
 from gdbext.elf.corefile import Stretch, ThreadState, core_file, core_notes
 from gdbext.elf.problem import Problem
 from gdbext.linker.process.process import Region
-from gdbext.linker.process.regions import parse_maps
+from gdbext.linker.process.regions import own_regions
 from gdbext.postmortem import ptrace
 from gdbext.postmortem.copying import copy_memory, shared_mappings
 
@@ -73,14 +73,9 @@ def write_snapshot(snapshot: Snapshot, machine: int, program: bytes, path: Path)
 
 
 def _own_regions(pid: int, maps: bytes) -> Iterator[Region]:
-    """Its mappings without [vsyscall], by the paths that it knows itself: after a chroot(2) proc
-    shows us those that we would use."""
-    root = os.readlink(f"/proc/{pid}/root").rstrip("/")
-    for region in parse_maps(maps):
-        if region.start < 1 << 63:
-            path = region.path or ""
-            inside = root and path.startswith(root + "/")
-            yield region._replace(path=path[len(root) :]) if inside else region
+    """Its mappings without [vsyscall]."""
+    root = os.readlink(f"/proc/{pid}/root")
+    return (region for region in own_regions(maps, root) if region.start < 1 << 63)
 
 
 def _files(regions: Sequence[Region]) -> Iterator[MappedFile]:

@@ -75,10 +75,21 @@ def test_rights(tmp_path: Path) -> None:
     path.write_bytes(built("why/libplain.so").read_bytes())
     path.chmod(0o600)
     assert forecast(path, rights=Rights(NOBODY, (), None, None)).kind == "no_permission"
+    path = tmp_path / "private" / "nowhere.so"  # nobody tells those whether it is there
+    path.parent.mkdir(mode=0o700)
+    assert forecast(path).kind == "missing_file"
+    (tmp_path / "way").symlink_to(path.parent / "..")
+    for refused in (path, tmp_path / "way" / "secret.so"):
+        assert forecast(refused, rights=Rights(NOBODY, (), None, None)).kind == "no_permission"
+    path = tmp_path / "secret.so"
     mount = Mount(str(tmp_path), "tmpfs", frozenset({"rw", "noexec"}))
     found = forecast(path, rights=Rights(None, (mount,), None, None))
     assert found.kind == "no_permission"
     assert "noexec" in found.message
+    mount = Mount("/proc", "proc", frozenset({"rw", "noexec"}))
+    with path.open("rb") as file:  # an open file is not where its link is
+        through = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        assert forecast(through, rights=Rights(None, (mount,), None, None)).kind == OK
 
 
 def test_limits() -> None:

@@ -14,6 +14,8 @@ from gdbext.linker.process.regions import (
     core_regions,
     find_region,
     os_device,
+    own_path,
+    own_regions,
     parse_maps,
     region_finder,
 )
@@ -114,3 +116,14 @@ def test_one_region_is_what_all_of_them_have() -> None:
     wide = b"0000000000001000-0000000000002000 r-xp 00000000 00:00 0"  # as qemu-user writes them
     assert find_region(wide, 0x1000) == parse_maps(wide)[0]
     assert find_region(b"", 0x1000) is None
+
+
+def test_paths_below_a_root_of_its_own() -> None:
+    assert own_path("/srv/tree/lib/x.so", "/srv/tree") == "/lib/x.so"
+    assert own_path("/srv/tree", "/srv/tree") == "/"
+    assert own_path("/srv/trees/x.so", "/srv/tree") == "/srv/trees/x.so"
+    assert own_path("/lib/x.so", "/") == "/lib/x.so"
+    line = (
+        b"1000-2000 r-xp 00000000 fe:00 12 /srv/tree/lib/x.so\n2000-3000 rw-p 00000000 00:00 0 \n"
+    )
+    assert [r.path for r in own_regions(line, "/srv/tree")] == ["/lib/x.so", None]

@@ -58,6 +58,8 @@ def mapping_causes(forecast: Forecast, arrival: Arrival) -> Iterator[Cause]:
         return
     real, whose = arrival.located.contents.real, tuple(forecast.whose(arrival.module))
     mount = rights.mount_of(real)
+    if mount is not None and mount.type == "proc":
+        mount = None  # /proc/PID/fd/N leads to an open file, which lies elsewhere or nowhere
     code = any(s.flags & PF_X for s in image.loads)
     if mount is not None and "noexec" in mount.options and code:
         yield Cause(

@@ -22,7 +22,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_OWN = re.compile(r"^/(proc/(?:self|thread-self)|dev/fd)(?=/)")
+_OWN = re.compile(r"/+(proc/(?:self|thread-self)(?:/root|/cwd)?|dev/fd)(?=/|$)")
 
 
 class Refused(Problem):
@@ -64,17 +64,26 @@ class FileSystem:
     def absolute(self, path: str) -> str:
         """`path` from the root on; raises Problem where the working directory is not known."""
         if path.startswith("/"):
-            return _OWN.sub(self._own, path) if self.pid else path
+            return self._own(path) if self.pid else path
         if self.directory is None:
             raise Problem(f"{path!r} is relative, and the working directory is not known here")
         return os.path.join(self.directory, path)
 
-    def _own(self, match: re.Match[str]) -> str:
-        return f"/proc/{self.pid}" + ("/fd" if match.group(1) == "dev/fd" else "")
+    def _own(self, path: str) -> str:
+        """/proc/self is who reads it: name the process instead, or where its links lead."""
+        match = _OWN.match(path)
+        if match is None:
+            return path
+        own, rest = match.group(1), path[match.end() :]
+        if own.endswith("/root"):
+            return rest or "/"
+        if own.endswith("/cwd"):
+            return (self.directory or "/").rstrip("/") + rest or "/"
+        return f"/proc/{self.pid}" + ("/fd" if own == "dev/fd" else "") + rest
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path`, whoever may read it."""
-        return self._find(self.absolute(path)) is not None
+        return self._find(self.absolute(path))[0] is not None
 
     def open(self, path: str) -> Contents:
         """The contents of the file that the process would get; raises Refused."""
@@ -97,31 +106,21 @@ class FileSystem:
             found = self._elf[contents.path] = read_elf(contents.local, contents.data)
         return found
 
-    def _find(self, path: str) -> tuple[str, str] | None:
-        """(the root under which it is, its path there with links followed)."""
-        for root in self.roots:
-            real = resolved(root, path)
-            if real is not None:
-                return root, real
-        return None
-
     def _look(self, path: str) -> Contents:
         size = len(os.fsencode(path))
         if size >= _PATH_MAX:
             long = f"it has {size} bytes, and a path may have {_PATH_MAX - 1}"
             raise Refused(errno.ENAMETOOLONG, path, long)
-        found = self._find(path)
+        found, searched = self._find(path)
         if found is None:
+            self._check(path, self.roots[0], searched)
             raise Refused(errno.ENOENT, path, self._gap(path))
         root, real = found
+        self._check(path, root, [*searched, real])
         try:
-            stats = [(each, os.stat(root + each)) for each in _way(real)]
+            status = os.stat(root + real)
         except OSError as error:
             raise Refused(error.errno or errno.EIO, path, None) from error
-        why = first_refusal(self.rights.credentials, stats)
-        if why is not None:
-            raise Refused(errno.EACCES, path, why)
-        status = stats[-1][1]
         if stat.S_ISDIR(status.st_mode):
             raise Refused(errno.EISDIR, path, "it is a directory")
         if not stat.S_ISREG(status.st_mode):
@@ -134,6 +133,28 @@ class FileSystem:
             number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EIO
             raise Refused(number, path, str(problem)) from problem
         return Contents(path, root + real, real, (status.st_dev, status.st_ino), data)
+
+    def _find(self, path: str) -> tuple[tuple[str, str] | None, list[str]]:
+        """((root under which it is, path there with links followed), directories looked into)."""
+        ways: list[list[str]] = []
+        for root in self.roots:
+            ways.append([])
+            real = resolved(root, path, ways[-1])
+            if real is not None:
+                return (root, real), ways[-1]
+        return None, ways[0]
+
+    def _check(self, path: str, root: str, way: Sequence[str]) -> None:
+        """Raises Refused where the process may not search or read what is on the way."""
+        if self.rights.credentials is None or self.rights.credentials.all_files:
+            return
+        try:
+            stats = [(each, os.stat(root + each)) for each in dict.fromkeys(way)]
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO, path, None) from error
+        why = first_refusal(self.rights.credentials, stats)
+        if why is not None:
+            raise Refused(errno.EACCES, path, why)
 
     def _gap(self, path: str) -> str:
         """Which part of a path is not there, in words."""
@@ -157,7 +178,7 @@ class FileSystem:
 
     def names(self, directory: str, most: int = 5000) -> Sequence[str]:
         """The names in a directory; () where it cannot be read."""
-        found = self._find(directory)
+        found, _ = self._find(directory)
         if found is None:
             return ()
         try:
@@ -175,9 +196,3 @@ def _lost(link: str) -> str:
         if error.errno == errno.ELOOP:
             return "leads on through too many links"
     return "is not there"
-
-
-def _way(path: str) -> list[str]:
-    """`/`, `/a`, `/a/b` for `/a/b`."""
-    parts = [p for p in path.split("/") if p]
-    return ["/", *("/" + "/".join(parts[: i + 1]) for i in range(len(parts)))]

@@ -50,6 +50,21 @@ def find_region(maps: bytes, start: int) -> Region | None:
     return None
 
 
+def own_path(path: str, root: str) -> str:
+    """A path that /proc told, as the process itself has it, whose root is `root` (chroot(2)):
+    /proc shows paths as whoever reads it would use them."""
+    root = root.rstrip("/")
+    return path[len(root) :] or "/" if root and f"{path}/".startswith(f"{root}/") else path
+
+
+def own_regions(text: bytes, root: str) -> tuple[Region, ...]:
+    """parse_maps(), with the paths that the process itself has."""
+    regions = parse_maps(text)
+    if not root.rstrip("/"):
+        return regions
+    return tuple(r._replace(path=own_path(r.path, root)) if r.path else r for r in regions)
+
+
 def os_device(major: int, minor: int) -> int:
     """st_dev of a device's numbers (makedev(3), glibc's encoding)."""
     return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
