@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from gdbext.elf.problem import Problem
 from gdbext.elf.soundness import NOT_ELF, TRUNCATED, WRONG_CLASS, WRONG_MACHINE
 from gdbext.findings.opening.dlopen_errors import (
     ABI_MISMATCH,
@@ -77,7 +78,10 @@ def explain_recorded(
     if not path or kind == WRONG_USE:
         cause = Cause(kind, recorded.text, (), _WORDS.get(kind, ""))
         return _diagnosis(recorded, cause, words)
-    now = forecast_open(host, layers, path, None)
+    try:
+        now = forecast_open(host, layers, path, None)
+    except Problem as problem:  # a relative name, and the directory is not known
+        now = Cause(UNKNOWN, str(problem), (), "")
     if kind in _OF_DEPENDENCIES:
         now = _of_whom(host, layers, path, gone, now) or now
         if now.kind == MISSING_FILE and "/" not in path:
@@ -88,6 +92,9 @@ def explain_recorded(
             "another way (RTLD_LAZY or RTLD_NOW, another namespace, another caller)",
             *now.evidence,
         )
+        return _diagnosis(recorded, Cause(kind, _message(recorded), evidence, ""), words)
+    if now.kind == UNKNOWN != kind:
+        evidence = (f"what stands in the way is not seen: {now.message}", *now.evidence)
         return _diagnosis(recorded, Cause(kind, _message(recorded), evidence, ""), words)
     if kind not in (now.kind, UNKNOWN) and not refines(kind, now.kind):
         evidence = (f"what stands in the way now: {now.message}", *now.evidence)
@@ -172,6 +179,8 @@ def _of_whom(
 def _whole_names(host: Host, gone: Sequence[tuple[str, bool]]) -> Iterator[str]:
     """The names in full; of a path without its end, all the files that it may have been."""
     for name, cut in gone:
+        if "/" in name and name[0] not in "/$" and host.search.view.directory is None:
+            continue  # nothing tells where it would be
         if not cut:
             yield name
         elif "/" in name:

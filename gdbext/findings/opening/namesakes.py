@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import islice
 
 from gdbext.elf.hashes import probe
 from gdbext.elf.problem import Problem
-from gdbext.elf.symbols import SymbolTable, read_dynamic_symbols
+from gdbext.elf.symbols import read_dynamic_symbols
 from gdbext.findings.opening.prospects import Forecast
 from gdbext.linker.loaded.modules import DLOPENED, MAIN, Module
 from gdbext.linker.loaded.needed import read_needed
@@ -18,7 +15,6 @@ from gdbext.linker.opening.locate import Located, Place
 
 _MOST_FILES = 400
 _MOST_NAMES = 60_000
-_MOST_NEIGHBOURS = 40
 _MOST = 3
 
 
@@ -35,31 +31,13 @@ def loaded_definers(forecast: Forecast, name: bytes) -> list[Module]:
 
 def definers_on_disk(forecast: Forecast, name: bytes) -> list[str]:
     """Libraries beside the files that come in, and beside the program, that define `name`."""
-    loaded = {m.path for m in forecast.linker.modules}
     found = []
-    for path in _files(forecast):
-        if path in loaded:
-            continue
-        located = forecast.host.search.look(Place(path, "path", ""))
-        if isinstance(located, Located) and _defines(located, name):
-            found.append(path)
+    for located in forecast.neighbours:
+        if _defines(located, name):
+            found.append(located.place.path)
             if len(found) == _MOST:
                 break
     return found
-
-
-def _files(forecast: Forecast) -> Iterator[str]:
-    arrivals = [*forecast.opened, *forecast.prospect.arrivals]
-    folders = [os.path.dirname(arrival.module.path) for arrival in arrivals]
-    folders += [os.path.dirname(m.path) for m in forecast.host.linker.modules[:1]]
-    view = forecast.host.search.view
-    left = _MOST_FILES
-    for folder in dict.fromkeys(folders):
-        names = [n for n in view.names(folder) if ".so" in n]
-        yield from (f"{folder}/{name}" for name in names[:left])
-        left -= len(names)
-        if left <= 0:
-            return
 
 
 def _defines(located: Located, name: bytes) -> bool:
@@ -82,12 +60,7 @@ def closest_names(forecast: Forecast, name: bytes) -> list[tuple[str, str]]:
     """Exported names that are almost `name`, with the file that has each: loaded, or beside."""
     text = name.decode("utf-8", "backslashreplace")
     known: dict[str, str] = {}
-    for path, symbols in _exporters(forecast):
-        try:
-            table = symbols()
-            names = table.names(table.exports.values()).values()
-        except Problem:
-            continue
+    for path, names in forecast.exported:
         for each in names:
             # difflib is slow: what can be close has nearly this length and begins or ends so
             if abs(len(each) - len(text)) <= 3 and (each[:3] == text[:3] or each[-4:] == text[-4:]):
@@ -96,19 +69,6 @@ def closest_names(forecast: Forecast, name: bytes) -> list[tuple[str, str]]:
             break
     close = difflib.get_close_matches(text, known, _MOST, 0.75)
     return [(each, os.path.basename(known[each])) for each in close]
-
-
-def _exporters(forecast: Forecast) -> Iterator[tuple[str, Callable[[], SymbolTable]]]:
-    """(path, its .dynsym) of every module, and of some libraries beside what comes in."""
-    for module in forecast.linker.modules:
-        tables = forecast.tables.of(module)
-        if tables is not None:
-            yield module.path, partial(getattr, tables, "symbols")
-    loaded = {m.path for m in forecast.linker.modules}
-    for path in islice(_files(forecast), _MOST_NEIGHBOURS):
-        located = forecast.host.search.look(Place(path, "path", "")) if path not in loaded else None
-        if isinstance(located, Located):
-            yield path, partial(read_dynamic_symbols, located.file.memory, located.file.image)
 
 
 def needing_on_disk(forecast: Forecast, name: str) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 from gdbext.elf.file import ElfFile
 from gdbext.elf.notes import read_build_id
 from gdbext.elf.problem import Problem
-from gdbext.elf.symbols import STB_GLOBAL
+from gdbext.elf.symbols import STB_GLOBAL, SymbolTable, read_dynamic_symbols
 from gdbext.linker.loaded.modules import DLOPENED, Linker, Module
 from gdbext.linker.loaded.tables import TableSet
 from gdbext.linker.lookup.definers import Definers
@@ -18,9 +19,10 @@ from gdbext.linker.lookup.lookup import Lookup
 from gdbext.linker.lookup.rules import Rules
 from gdbext.linker.lookup.scopes import GLOBAL, LOCAL, SYMBOLIC, Scope, Scopes
 from gdbext.linker.opening.host import Host
-from gdbext.linker.opening.locate import PATH, Place
+from gdbext.linker.opening.locate import PATH, Located, Place
 from gdbext.linker.opening.prospect import Arrival, Prospect, searchlist
 
+_MOST_FILES, _MOST_NEIGHBOURS = 400, 40  # files beside, whose names, and whose symbols are read
 _DT_SYMBOLIC, _DT_FLAGS, _DF_SYMBOLIC = 16, 30, 2
 
 
@@ -80,6 +82,35 @@ class Forecast:
             self.linker, self.tables, made, self.rules, Definers(self.linker, self.tables)
         )
 
+    @cached_property
+    def neighbours(self) -> tuple[Located, ...]:
+        """Libraries beside the files that come in, and beside the program, that are not loaded."""
+        folders = [os.path.dirname(a.module.path) for a in (*self.opened, *self.prospect.arrivals)]
+        folders += [os.path.dirname(m.path) for m in self.host.linker.modules[:1]]
+        loaded, search = {m.path for m in self.linker.modules}, self.host.search
+        paths = [
+            f"{folder}/{name}"
+            for folder in dict.fromkeys(folders)
+            for name in search.view.names(folder)
+            if ".so" in name
+        ]
+        looked = (search.look(Place(p, PATH, "")) for p in paths[:_MOST_FILES] if p not in loaded)
+        return tuple(each for each in looked if isinstance(each, Located))
+
+    @cached_property
+    def exported(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """(path, the names that it exports) of every module, and of some of the neighbours."""
+        known = [(m.path, self.tables.of(m)) for m in self.linker.modules]
+        found = []
+        for path, tables in known:
+            with suppress(Problem):  # damaged
+                found += [(path, _exports(tables.symbols))] if tables is not None else []
+        for each in self.neighbours[:_MOST_NEIGHBOURS]:
+            with suppress(Problem):
+                symbols = read_dynamic_symbols(each.file.memory, each.file.image)
+                found.append((each.place.path, _exports(symbols)))
+        return tuple(found)
+
     def _global(self) -> list[Scope]:
         scopes, prospect = self.host.scopes, self.prospect
         if scopes is None or not any(
@@ -110,6 +141,10 @@ class Forecast:
             found.append(f"{file_of(module)} is needed by {above.path}")
             module = above
         return found
+
+
+def _exports(symbols: SymbolTable) -> tuple[str, ...]:
+    return tuple(symbols.names(symbols.exports.values()).values())
 
 
 def file_of(module: Module) -> str:
