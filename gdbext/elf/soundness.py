@@ -64,10 +64,10 @@ def machine_name(machine: int) -> str:
     return MACHINES.get(machine, f"machine {machine}")
 
 
-def check_header(data: FileData, machine: int, musl: bool = False) -> Flaw | None:
+def check_header(data: FileData, machine: int, by_glibc: bool = True) -> Flaw | None:
     """What open_verify finds wrong in the first bytes of a file, for a CPU's e_machine.
 
-    musl looks at neither versions nor ABI; what it makes of another CPU's file is told as well.
+    Neither musl nor the kernel, which maps programs (fs/binfmt_elf.c), looks at versions and ABI.
     """
     size = len(data)
     head = bytes(data[:HEADER_SIZE])
@@ -91,7 +91,7 @@ def check_header(data: FileData, machine: int, musl: bool = False) -> Flaw | Non
         of = struct.unpack_from(">H", head, 18)[0]
         detail = f"it is big-endian, for {machine_name(of)}"
         return Flaw(WRONG_MACHINE, "ELF file data encoding not little-endian", detail)
-    odd = None if musl else _check_ident(ident, version)
+    odd = _check_ident(ident, version) if by_glibc else None
     if odd is not None:
         return odd
     if of != machine:
@@ -181,13 +181,13 @@ def _missing_bytes(data: FileData, loads: Sequence[Segment]) -> Flaw | None:
     return Flaw(TRUNCATED, "file too short", detail)
 
 
-def check_flags(image: Image) -> Flaw | None:
-    """What ld.so refuses by DT_FLAGS_1, after it has mapped the file."""
+def check_flags(image: Image, opening: bool) -> Flaw | None:
+    """What ld.so refuses by DT_FLAGS_1, after it has mapped the file; `opening`: by dlopen."""
     flags = image.value(DT_FLAGS_1) or 0
     if flags & DF_1_PIE:
         detail = "it is a program (position-independent, DF_1_PIE), not a shared library"
         return Flaw(NOT_LOADABLE, "cannot dynamically load position-independent executable", detail)
-    if flags & DF_1_NOOPEN:
+    if flags & DF_1_NOOPEN and opening:
         detail = "it was linked with -z nodlopen (DF_1_NOOPEN)"
         return Flaw(NOT_LOADABLE, "shared object cannot be dlopen()ed", detail)
     return None

@@ -130,6 +130,14 @@ def test_what_dlopen_alone_refuses(tmp_path: Path) -> None:
     assert kinds == [OK, "executable_stack"]
     assert forecast(None, tmp_path / "program", release=41).kind == OK
     assert forecast(library, tmp_path / "program", release=41).kind == OK
+    compiled(library, "int one;", "-Wl,-z,nodlopen")
+    subprocess.run(["gcc", "-o", tmp_path / "program", source, "-Wl,--no-as-needed", library])
+    assert forecast(library).kind == "not_loadable"
+    assert forecast(None, tmp_path / "program").kind == OK
+    data = bytearray((tmp_path / "program").read_bytes())
+    data[7] = 9  # the OS ABI, at which the kernel does not look
+    (tmp_path / "program").write_bytes(data)
+    assert forecast(None, tmp_path / "program").kind == OK
 
 
 def test_environment_leads_to_a_library() -> None:

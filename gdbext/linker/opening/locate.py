@@ -78,14 +78,14 @@ class Search:
     musl: bool
     levels: tuple[str, ...] = ()
 
-    def find(self, name: str, chain: Sequence[Module]) -> Located | Lost:
+    def find(self, name: str, chain: Sequence[Module], program: bool = False) -> Located | Lost:
         """The file for `name`, asked for by chain[0], which was asked for by chain[1] and so on;
-        the last one is the program."""
+        the last one is the program. `program`: it is one, and the kernel takes it."""
         tried: list[Place] = []
         passed: list[tuple[Place, Flaw | Refused]] = []
         for place in self.places(name, chain):
             tried.append(place)
-            found = self.look(place)
+            found = self.look(place, program)
             if isinstance(found, Located):
                 return found
             if isinstance(found, Refused) and found.number in _ABSENT:
@@ -96,13 +96,13 @@ class Search:
                 return Lost(name, tuple(tried), tuple(passed), True)
         return Lost(name, tuple(tried), tuple(passed), False)
 
-    def look(self, place: Place) -> Located | Flaw | Refused:
+    def look(self, place: Place, program: bool = False) -> Located | Flaw | Refused:
         """The file at one place, if it can be one."""
         try:
             contents = self.view.open(place.path)
         except Refused as refused:
             return refused
-        flaw = check_header(contents.data, self.machine, self.musl)
+        flaw = check_header(contents.data, self.machine, not (self.musl or program))
         if flaw is not None:
             return flaw
         try:

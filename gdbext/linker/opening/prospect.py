@@ -21,7 +21,7 @@ from gdbext.elf.problem import Problem, Unreadable
 from gdbext.elf.reader import PAGE, Memory, read_string
 from gdbext.elf.soundness import Flaw, check_flags, check_segments, segments_of
 from gdbext.linker.loaded.linkmaps import LinkMap
-from gdbext.linker.loaded.modules import LINKER, MAIN, Linker, Module
+from gdbext.linker.loaded.modules import DLOPENED, LINKER, MAIN, Linker, Module
 from gdbext.linker.loaded.needed import read_filters
 from gdbext.linker.loaded.private import read_names
 from gdbext.linker.lookup.scopes import real
@@ -97,7 +97,8 @@ class Failure(NamedTuple):
 @dataclass
 class Prospect:
     """What comes in with one dlopen, breadth first. `needs` has the modules that each name of a
-    module's DT_NEEDED would be, loaded ones as well; `root` is None when it cannot be mapped."""
+    module's DT_NEEDED would be, loaded ones as well; `root` is None when it cannot be mapped, and
+    `opening` whether dlopen asks, rather than the start of the program."""
 
     search: Search
     linker: Linker
@@ -106,6 +107,7 @@ class Prospect:
     live: bool
     arrivals: list[Arrival] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    opening: bool = False
     root: Module | None = None
     order: list[Module] = field(default_factory=list)
     loaders: dict[int, Module | None] = field(default_factory=dict)
@@ -113,6 +115,7 @@ class Prospect:
 
     def add_root(self, name: str, asker: Module | None, kind: str, program: bool = False) -> None:
         """Map `name` as the first file; `asker` is who calls dlopen."""
+        self.opening |= kind == DLOPENED
         found = self._get(name, asker, kind, program, True)
         if found is not None and self.root is None:
             self.root = found
@@ -204,7 +207,7 @@ class Prospect:
         found = self.known(name)
         if found is not None:
             return found
-        lost = self.search.find(name, self.chain(asker))
+        lost = self.search.find(name, self.chain(asker), program)
         if isinstance(lost, Lost):
             self.failures.append(Failure(name, asker, asked, lost, None, None))
             return None
@@ -225,7 +228,7 @@ class Prospect:
             None if program and image.dynamic_address is None else check_pointers(image)
         )
         # musl loads what was linked with -z nodlopen, and programs as well
-        return flaw or (None if program or self.search.musl else check_flags(image))
+        return flaw or (None if program or self.search.musl else check_flags(image, self.opening))
 
     def _arrive(self, located: Located, name: str, needed_by: Module | None, kind: str) -> Module:
         bias = self.layers.add(located.file)
