@@ -53,7 +53,7 @@ def describe_foreign(data: FileData) -> Foreign:
     if match is not None:
         words = re.sub(rb"\b(?:AS_NEEDED|INPUT|GROUP)\b|[(),]", b" ", match.group(1)).split()
         names = tuple(decode_path(word) for word in words)
-        return Foreign("a text for the linker (GNU ld script), not a library", names)
+        return Foreign("a text for the linker (GNU ld script)", names)
     if head.startswith(b"#!"):
         return Foreign("a script: " + decode_path(head.split(b"\n", 1)[0][:60]))
     if re.match(rb"\s*<(?:!doctype|html)", head, re.IGNORECASE):

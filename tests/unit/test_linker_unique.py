@@ -135,3 +135,13 @@ def test_random_words(global_words: list[int], heap: bytes) -> None:
         assert namespace == 0
         assert isinstance(name, bytes)
         assert address in (MAPS, ONE_MAP)
+
+
+def test_the_namespace_of_a_static_program() -> None:
+    namespace = words(*[0] * 8, *TABLE, *[0] * 8)
+    made = process([0], {HEAP: entries(rows()), HEAP + 0x1000: namespace})
+    memory, lookup = made.modules["one"].memory, made.lookup
+    assert read_unique_symbols(memory, lookup.linker, lookup.tables, HEAP + 0x1000) == {
+        (0, b"first"): (ONE_MAP, symbol_at(made, 1)),
+        (0, b"second"): (ONE_MAP, symbol_at(made, 2)),
+    }

@@ -29,7 +29,7 @@ from gdbext.findings.opening.dlopen_errors import (
 )
 from gdbext.findings.opening.prospects import Forecast, tried_words
 from gdbext.linker.opening.filesystem import Refused
-from gdbext.linker.opening.locate import Lost, Place
+from gdbext.linker.opening.locate import CACHE, Lost, Place
 from gdbext.linker.opening.prospect import Failure
 
 _MUSL = re.compile(r"libc\.musl-[\w.-]+|ld-musl-[\w.-]+")
@@ -79,6 +79,8 @@ def _missing(forecast: Forecast, failure: Failure, lost: Lost, evidence: list[st
     if lost.tried and lost.tried[0].rule == "path":
         gap = _gap(forecast, lost.tried[0].path)
         evidence.append(gap)
+    elif forecast.host.search.cache and not any(p.rule == CACHE for p in lost.tried):
+        evidence.append(f"/etc/ld.so.cache (ldconfig) has no {name}")
     if other is not None:
         whose = failure.needed_by.path if dependency and failure.needed_by else name
         mine, theirs = ("musl", "glibc") if musl else ("glibc", "musl")

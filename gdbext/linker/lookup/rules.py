@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
+from gdbext.elf.image import PT_INTERP
 from gdbext.elf.problem import Problem
-from gdbext.elf.reader import Memory
 from gdbext.linker.loaded.modules import Linker
 from gdbext.linker.loaded.tables import TableSet
 from gdbext.linker.lookup.matching import Match, glibc_match, musl_match
@@ -49,7 +49,7 @@ def read_rules(process: Process, linker: Linker, tables: TableSet) -> Rules:
     return replace(
         rules,
         dynamic_weak="LD_DYNAMIC_WEAK" in environment,
-        unique=_unique_finder(process.memory, linker, tables),
+        unique=_unique_finder(process, linker, tables),
     )
 
 
@@ -87,10 +87,13 @@ def glibc_release(linker: Linker, tables: TableSet) -> int | None:
 
 
 def _unique_finder(
-    memory: Memory, linker: Linker, tables: TableSet
+    process: Process, linker: Linker, tables: TableSet
 ) -> Callable[[int, bytes], tuple[int, int] | None]:
     @cache
     def symbols() -> Unique:
-        return read_unique_symbols(memory, linker, tables)
+        program = linker.modules[0].image
+        static = program is not None and program.segment(PT_INTERP) is None
+        namespaces = process.symbol_address("_dl_ns") if static else None
+        return read_unique_symbols(process.memory, linker, tables, namespaces)
 
     return lambda namespace, name: symbols().get((namespace, name))

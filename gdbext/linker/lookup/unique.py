@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from gdbext.elf.image import DT_SYMTAB
 from gdbext.elf.problem import Problem, Unreadable
-from gdbext.elf.reader import Memory, read_string
+from gdbext.elf.reader import Memory, read_string, read_words
 from gdbext.elf.symbols import SYMBOL_SIZE
 from gdbext.elf.variables import read_variable
 from gdbext.linker.loaded.modules import LINKER, Linker
@@ -22,21 +22,33 @@ from gdbext.linker.loaded.tables import TableSet
 
 _ENTRY = struct.Struct("<IxxxxQQQ")
 _LARGEST = 1 << 20  # entries
+_NAMESPACE = 20  # words of struct link_namespaces, of which a static program has one
 _LONGEST_NAME = 1 << 16
 
 # (namespace, name) -> (link_map address, address of the symbol's .dynsym entry)
 Unique = dict[tuple[int, bytes], tuple[int, int]]
 
 
-def read_unique_symbols(memory: Memory, linker: Linker, tables: TableSet) -> Unique:
-    """Every unique symbol that ld.so has looked up. Raises Problem where that cannot be known."""
+def read_unique_symbols(
+    memory: Memory, linker: Linker, tables: TableSet, namespaces: int | None = None
+) -> Unique:
+    """Every unique symbol that ld.so has looked up. Raises Problem where that cannot be known.
+
+    `namespaces`: the address of a static program's `_dl_ns`, which has no `_rtld_global`.
+    """
+    if namespaces is not None:
+        return _among(memory, linker, read_words(memory, namespaces, _NAMESPACE))
     module = next((m for m in linker.modules if m.kind == LINKER), None)
     known = tables.of(module) if module else None
     globals_ = read_variable(memory, known.image, b"_rtld_global", known.symbols) if known else None
     if globals_ is None:
         raise Problem("ld.so's table of unique symbols could not be located")
+    return _among(memory, linker, globals_.words)
+
+
+def _among(memory: Memory, linker: Linker, words: Sequence[int]) -> Unique:
     found: Unique = {}
-    for entries, length, used in _tables(globals_.words):
+    for entries, length, used in _tables(words):
         found.update(_read_table(memory, linker, entries, length, used))
     return found
 
