@@ -261,3 +261,15 @@ def test_damage_that_nothing_checks(tmp_path: Path) -> None:
             struct.pack_into("<Q", data, at + 40, 1 << 20)  # p_memsz, over the next one
     path.write_bytes(data)
     assert forecast(path).kind == "cannot_map"
+
+
+def test_many_unknown_names_are_a_host_programs(tmp_path: Path) -> None:
+    """A similar name is a remedy for one that is misspelled, not for a plugin's."""
+    names = [f"host_api_{number}" for number in range(12)]
+    names[0] = "wheree"  # which is almost what another library has
+    compiled(tmp_path / "near.so", "int wheree_;")
+    source = "".join(f"extern int {name}; int *to_{name} = &{name};" for name in names)
+    found = forecast(compiled(tmp_path / "plugin.so", source))
+    assert "plugin of another program" in found.remedy
+    found = forecast(compiled(tmp_path / "one.so", "extern int wheree; int *to = &wheree;"))
+    assert "wheree_" in found.remedy

@@ -131,7 +131,8 @@ def _symbol_cause(forecast: Forecast, module: Module, rows: list[Undefined]) -> 
     remedy = ""
     nowhere: list[str] = []
     for row, name in zip(rows[:_MOST], plain):
-        found, fix = _who_has_it(forecast, row, name)
+        # of many names that are unknown none is a misspelling
+        found, fix = _who_has_it(forecast, row, name, len(rows) < _PLUGIN)
         evidence += found
         remedy = remedy or fix
         nowhere += [] if found else [name]
@@ -179,8 +180,10 @@ def _shown(forecast: Forecast, row: Undefined) -> str:
     return f"{name}{version}" + (f" ({plain})" if plain != name else "")
 
 
-def _who_has_it(forecast: Forecast, row: Undefined, name: str) -> tuple[list[str], str]:
-    """(evidence, remedy) for one symbol."""
+def _who_has_it(
+    forecast: Forecast, row: Undefined, name: str, similar: bool
+) -> tuple[list[str], str]:
+    """(evidence, remedy) for one symbol; `similar`, whether names that are almost it count."""
     base = file_of(row.module)
     if row.version is not None:
         expected = _expected_file(row.module, row.version)
@@ -205,7 +208,7 @@ def _who_has_it(forecast: Forecast, row: Undefined, name: str) -> tuple[list[str
             [f"{path} defines {name}, and is not loaded" for path in there_too],
             f"Link {base} with {first}, or open {first} with RTLD_GLOBAL before.",
         )
-    near = closest_names(forecast, row.name)
+    near = closest_names(forecast, row.name) if similar else []
     if near:
         texts = [f"{text} (in {file})" for text, file in near]
         fix = f"Check the name and its arguments: {near[0][1]} has {near[0][0]}."
