@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def answers(output: str) -> list[str]:
 # What glibc or musl says of each class.
 SAID = {
     "ok": r"^opened ",
-    "missing_file": "No such file or directory",
+    "missing_file": "No such file or directory|Not a directory",
     "missing_dependency": r"(libgone|libnowhere|lib\w+)\S*: (cannot open|No such file)",
     "not_elf": "invalid ELF header|file too short|Exec format error",
     "truncated": "file too short|cannot read file data|Exec format error",
@@ -194,6 +195,37 @@ def test_rights_limits_and_namespaces(
     said = answers(running.communicate(b"\n")[0].decode())
     assert len(said) == len(files)
     assert all(agrees(text, kind) for text, kind in zip(said, files.values())), said
+
+
+def test_names_below_another_root(
+    sessions: Sessions, native: Callable[[str], Program], open_folder: Path
+) -> None:
+    """A process that called chroot: its working directory and $ORIGIN are below its root."""
+    libc = ("/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6")
+    copies = {path: path for path in libc}
+    copies |= {str(native("loader/host").path): "/opt/host"}
+    copies |= {str(native("why/libplain.so").path): "/opt/libplain.so"}
+    for source, path in copies.items():
+        (open_folder / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, open_folder / path[1:])
+    own = open_folder / "proc/self/exe"  # by which ld.so knows $ORIGIN
+    own.parent.mkdir(parents=True)
+    own.symlink_to("/opt/host")
+    names = {
+        "./libplain.so": "ok",
+        "$ORIGIN/libplain.so": "ok",
+        f"{open_folder}/opt/libplain.so": "missing_file",
+        "/opt/libplain.so/": "missing_file",
+    }
+    asked = ["/opt/host", "wait", *(f"now:{name}" for name in names)]
+    script = f"import os; os.chroot({str(open_folder)!r}); os.chdir('/opt'); "
+    script += f"os.execv('/opt/host', {asked!r})"
+    running, gdb = attached(sessions, [sys.executable, "-c", script], open_folder)
+    assert {name: gdb.json(f"plug-why '{name}'")["class"] for name in names} == names
+    assert gdb.json("plug-links")["namespaces"][0]["modules"][0]["path"] == "/opt/host"
+    gdb.cmd("detach")
+    said = answers(running.communicate(b"\n")[0].decode())
+    assert all(agrees(text, kind) for text, kind in zip(said, names.values())), said
 
 
 def test_no_descriptor_and_no_namespace_left(

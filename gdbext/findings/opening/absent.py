@@ -146,6 +146,8 @@ def _elsewhere(forecast: Forecast, name: str, lost: Lost) -> Iterator[str]:
     """The file in a directory that other modules come from."""
     view, tried = forecast.host.search.view, {place.path for place in lost.tried}
     wanted = os.path.basename(name)
+    if not wanted:
+        return
     folders = [os.path.dirname(m.path) for m in forecast.linker.modules if m.path.startswith("/")]
     folders += [f"{folder}/{sub}" for folder in list(folders) for sub in ("lib", "../lib")]
     seen = 0
