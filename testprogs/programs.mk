@@ -365,6 +365,13 @@ $(call lib,structs,libcallee.so,callee.c)
 $(call lib,structs,libplugin.so,plugin.c,,libcallee.so)
 $(call host,structs)
 
+# shapes: a host and two libraries that call each other
+ifneq ($(glibc),)
+$(call lib,shapes,libother.so,other.c,-O2)
+$(call lib,shapes,libplugin.so,plugin.c,-O2,libother.so)
+$(call exe,shapes,host,host.c,-O2 -rdynamic,libplugin.so libother.so)
+endif
+
 # zlibtwice: zlib's functions twice
 $(call lib,zlibtwice,libsecond.so,copy.c,-DSELF=end_stream)
 $(call lib,zlibtwice,libfirst.so,copy.c,-DSELF=begin_stream -DOTHER=end_stream,libsecond.so)

@@ -5,23 +5,21 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from gdbext.elf import patterns
-from gdbext.elf.aarch64 import add, adrp, instructions, ldr, loads_by_page
+from gdbext.elf.aarch64 import instructions, loads_by_page
+from gdbext.elf.jumps import (
+    Jumps,
+    aarch64_call_register,
+    aarch64_jumps,
+    x86_64_call_register,
+    x86_64_jumps,
+)
+from gdbext.elf.taken import Taken, aarch64_taken, x86_64_taken
 
 JUMP_SLOT, GLOB_DAT, IRELATIVE, ABSOLUTE = "JUMP_SLOT", "GLOB_DAT", "IRELATIVE", "ABSOLUTE"
 RELATIVE, COPY, TLSDESC = "RELATIVE", "COPY", "TLSDESC"
 DTPMOD, DTPOFF, TPOFF = "DTPMOD", "DTPOFF", "TPOFF"
-
-
-class Taken(NamedTuple):
-    """Addresses in a piece of code: those it computes, those it loads 8 bytes from, and those
-    that it calls or jumps to. There may be some too many, never one too few."""
-
-    addresses: frozenset[int]
-    cells: frozenset[int]
-    calls: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,10 @@ class Arch:
     slot number `index` of the object whose DT_PLTGOT is `pltgot` leads. `stub_slot(code, pc)`
     gives the address of the slot that the PLT entry at `pc` jumps through, None when it is no
     PLT entry. `call_slot(code, pc)` gives ("slot", address), ("stub", address) or None for
-    the call instruction that ends at `pc`, `code` being the 24 bytes before `pc`.
-    `taken(code, pc)` is what the instructions take the address of, load from and call.
+    the call instruction that ends at `pc`, `code` being the 24 bytes before `pc`;
+    `call_register(code)` is the register that it takes its target from.
+    `taken(code, pc)` is what the instructions take the address of, load from and call,
+    `jumps(code, pc)` where they jump.
     `resolver(code)` says whether code may be ld.so's _dl_runtime_resolve, `tls_descriptor(code)`
     which kind of TLS descriptor's function it may be, `returns_null(code)` whether it may
     return a null pointer, `follows_call(code)` whether its 8 bytes may end with a call.
@@ -43,6 +43,7 @@ class Arch:
     the kernel's arch/*/kernel/signal.c).
     `trap(context)`: the signal's number, its code and the address that the kernel makes of the
     CPU's exception, by the struct ucontext there, None where that does not tell.
+    `stub_registers`: those that hold a slot's address when a PLT entry jumps through it.
     `thread_pointers`: names of that register. `frame_register` leads to frame records.
     """
 
@@ -57,6 +58,7 @@ class Arch:
     thread_pointers: tuple[str, ...]
     link_register: str | None
     frame_register: str | None
+    stub_registers: tuple[str, ...]
     code_step: int
     siginfo: int
     trap: Callable[[bytes], tuple[int, int, int] | None]
@@ -64,7 +66,9 @@ class Arch:
     lazy_stub: Callable[[bytes, int, int, int], bool]
     stub_slot: Callable[[bytes, int], int | None]
     call_slot: Callable[[bytes, int], tuple[str, int] | None]
+    call_register: Callable[[bytes], str | None]
     taken: Callable[[bytes, int], Taken]
+    jumps: Callable[[bytes, int], Jumps]
     resolver: Callable[[bytes], bool]
     tls_descriptor: Callable[[bytes], str | None]
     returns_null: Callable[[bytes], bool]
@@ -123,25 +127,6 @@ def _x86_64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
     return None
 
 
-def _x86_64_taken(code: bytes, pc: int) -> Taken:
-    """`lea rel(%rip)`, `mov rel(%rip)`, `mov $imm32` and `call`/`jmp rel`, at any offset."""
-    addresses: set[int] = set()
-    cells: set[int] = set()
-    calls: set[int] = set()
-    for at in range(len(code) - 4):
-        first, second = code[at], code[at + 1]
-        if first in (0xE8, 0xE9):
-            calls.add(pc + at + 5 + _signed32(code, at + 1))
-        elif 0xB8 <= first <= 0xBF:  # a program at a fixed address
-            addresses.add(_signed32(code, at + 1))
-        elif at + 6 <= len(code) and first in (0x8D, 0x8B) and second & 0xC7 == 5:
-            target = pc + at + 6 + _signed32(code, at + 2)
-            (addresses if first == 0x8D else cells).add(target)
-        elif at + 6 <= len(code) and first == 0xC7 and second & 0xF8 == 0xC0:
-            addresses.add(_signed32(code, at + 2))
-    return Taken(frozenset(addresses), frozenset(cells), frozenset(calls))
-
-
 def _aarch64_lazy_stub(code: bytes, pc: int, _index: int, pltgot: int) -> bool:
     """Every lazy slot leads to PLT0: `stp x16, x30, [sp,#-16]!`, then it loads GOT[2].
 
@@ -178,31 +163,6 @@ def _aarch64_call_slot(code: bytes, pc: int) -> tuple[str, int] | None:
         if loads and all(word & 31 != register for word in words[loads[-1][0] + 1 : -1]):
             return "slot", loads[-1][1]  # and nothing else was put there since
     return None
-
-
-def _aarch64_taken(code: bytes, pc: int) -> Taken:
-    """ADRP with ADD or LDR, ADR, and B or BL (Arm ARM C6.2)."""
-    addresses, cells, calls = set(), set(), set()
-    pages: dict[int, int] = {}
-    sums: dict[int, int] = {}
-    for index, word in enumerate(instructions(code)):
-        here = pc + 4 * index
-        page, total, load = adrp(word, here), add(word), ldr(word)
-        if page:
-            pages[page[0]] = page[1]
-        elif total and total[1] in pages:
-            sums[total[0]] = pages[total[1]] + total[2]
-            addresses.add(sums[total[0]])
-        elif load:
-            cells |= {base[load[1]] + load[2] for base in (pages, sums) if load[1] in base}
-        elif word & 0x9F000000 == 0x10000000:  # ADR
-            offset = (word >> 29 & 3) | (word >> 5 & 0x7FFFF) << 2
-            addresses.add(here + offset - ((offset & 1 << 20) << 1))
-        elif word & 0x7C000000 == 0x14000000:
-            offset = word & 0x3FFFFFF
-            calls.add(here + 4 * (offset - ((offset & 1 << 25) << 1)))
-    # a page alone is an address as well
-    return Taken(frozenset(addresses | set(pages.values())), frozenset(cells), frozenset(calls))
 
 
 _SIGILL, _SIGSEGV = 4, 11
@@ -245,6 +205,7 @@ X86_64 = Arch(
     thread_pointers=("fs_base",),
     link_register=None,
     frame_register=None,
+    stub_registers=(),
     code_step=1,
     siginfo=304,  # behind struct ucontext, which SP points to
     trap=_x86_trap,
@@ -252,7 +213,9 @@ X86_64 = Arch(
     lazy_stub=_x86_64_lazy_stub,
     stub_slot=_x86_64_stub_slot,
     call_slot=_x86_64_call_slot,
-    taken=_x86_64_taken,
+    call_register=x86_64_call_register,
+    taken=x86_64_taken,
+    jumps=x86_64_jumps,
     resolver=patterns.x86_64_resolver,
     tls_descriptor=patterns.x86_64_descriptor,
     returns_null=patterns.x86_64_returns_null,
@@ -283,6 +246,7 @@ AARCH64 = Arch(
     thread_pointers=("TPIDR_EL0", "tpidr"),
     link_register="x30",
     frame_register="x29",
+    stub_registers=("x16", "x17"),  # AAELF64, PLT; and glibc's _dl_runtime_resolve
     code_step=4,
     siginfo=0,
     trap=lambda _: None,
@@ -290,7 +254,9 @@ AARCH64 = Arch(
     lazy_stub=_aarch64_lazy_stub,
     stub_slot=_aarch64_stub_slot,
     call_slot=_aarch64_call_slot,
-    taken=_aarch64_taken,
+    call_register=aarch64_call_register,
+    taken=aarch64_taken,
+    jumps=aarch64_jumps,
     resolver=patterns.aarch64_resolver,
     tls_descriptor=patterns.aarch64_descriptor,
     returns_null=patterns.aarch64_returns_null,

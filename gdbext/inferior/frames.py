@@ -63,6 +63,20 @@ def innermost_register(name: str) -> int | None:
         return None  # no thread, or one that runs
 
 
+def stack_pointers(name: str, most: int) -> Iterator[int]:
+    """SP, which is the register `name`, in the selected frame and in those further out."""
+    frame = selected_frame()
+    try:
+        for _ in range(most):
+            pointer = frame_register(frame, name) if frame is not None else None
+            if frame is None or pointer is None:
+                return
+            yield pointer
+            frame = frame.older()
+    except gdb.error:
+        return  # the stack is damaged from here on
+
+
 @contextmanager
 def selected_level(level: int) -> Iterator[None]:
     """Select a frame by its number, and what was selected again afterwards."""

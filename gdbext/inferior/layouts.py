@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import gdb
@@ -14,54 +15,92 @@ _STRUCTS = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION)
 _REFERENCES = (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF)
 
 
+_DEEPEST = 4  # members of members
+_KINDS = {
+    gdb.TYPE_CODE_PTR: "pointer",
+    gdb.TYPE_CODE_REF: "pointer",
+    gdb.TYPE_CODE_RVALUE_REF: "pointer",
+    gdb.TYPE_CODE_FLT: "real",
+    gdb.TYPE_CODE_ARRAY: "array",
+    gdb.TYPE_CODE_STRUCT: "structure",
+    gdb.TYPE_CODE_UNION: "union",
+}
+
+
+class RawField(NamedTuple):
+    """`name` is the path of a member that is no structure itself; `bit` and `bits` are its place
+    and size, `kind` what is in it; whether a number has a sign does not move anything."""
+
+    name: str
+    bit: int
+    bits: int
+    kind: str
+
+
 class RawLayout(NamedTuple):
-    """A structure in one object file; `path` is GDB's name of the file, `size` in bytes, `fields`
-    are names and places in bits."""
+    """A structure in one object file; `path` is GDB's name of the file, `size` in bytes."""
 
     path: str
     size: int
-    fields: tuple[tuple[str, int], ...]
+    fields: tuple[RawField, ...]
 
 
 class RawUse(NamedTuple):
-    """A structure at one address, which the caller of frame `level` and that frame both handle."""
+    """A structure that frame `level` takes as a parameter, and that its caller `outer`, or the
+    caller of that, has at the same address; `copied`: the caller has one, and passes a copy."""
 
     name: str
     level: int
+    outer: int
     layouts: tuple[RawLayout, RawLayout]
+    copied: bool = False
 
 
 class _Held(NamedTuple):
-    address: int
+    address: int  # 0: unknown
     name: str
     layout: RawLayout
     parameter: bool
+    itself: bool  # and no pointer to it
 
 
 def read_struct_uses() -> list[RawUse]:
     """What calls between two files hand over: one address that both have as a structure of one
     name. Needs debug info of both. The selected thread and frame stay selected."""
-    frames = list(_frames())
-    found: list[RawUse] = []
-    for level, (inner, outer) in enumerate(zip(frames, frames[1:])):
-        callee, caller = _file(inner), _file(outer)
-        if callee is None or caller is None or callee == caller:
-            continue
-        theirs = {(h.address, h.name): h.layout for h in _held(outer, caller)}
-        for held in _held(inner, callee):
-            other = theirs.get((held.address, held.name))
-            if held.parameter and other is not None:
-                found.append(RawUse(held.name, level, (held.layout, other)))
-    return found
+    rows = [(level, path, list(_held(frame, path))) for level, frame, path in _frames()]
+    found: dict[tuple[str, str, str], RawUse] = {}
+    for at, (level, callee, taken) in enumerate(rows):
+        for outer, caller, theirs in rows[at + 1 :]:
+            if callee == caller:
+                continue
+            for held in taken:
+                other = _other(held, theirs, outer == level + 1) if held.parameter else None
+                if other is not None:
+                    copied = other.address != held.address
+                    use = RawUse(held.name, level, outer, (held.layout, other.layout), copied)
+                    found.setdefault((held.name, callee, caller), use)
+    return list(found.values())
 
 
-def _frames() -> Iterator[gdb.Frame]:
+def _other(held: _Held, theirs: list[_Held], adjacent: bool) -> _Held | None:
+    """The same structure in a frame further out; or one that a copy was made of for the call."""
+    named = [h for h in theirs if h.name == held.name]
+    same = next((h for h in named if h.address and h.address == held.address), None)
+    if same is not None or not (adjacent and held.itself):
+        return same
+    return next((h for h in named if h.itself), None)
+
+
+def _frames() -> Iterator[tuple[int, gdb.Frame, str]]:
+    """(level, frame, object file) of those of the innermost frames that have debug info."""
     try:
         frame: gdb.Frame | None = gdb.newest_frame()
-        for _ in range(_MOST_FRAMES):
+        for level in range(_MOST_FRAMES):
             if frame is None:
                 return
-            yield frame
+            path = _file(frame)
+            if path is not None:
+                yield level, frame, path
             frame = frame.older()
     except gdb.error:
         return  # the stack is damaged from here on
@@ -79,23 +118,31 @@ def _held(frame: gdb.Frame, path: str) -> Iterator[_Held]:
         count += 1
         if count > _MOST_VARIABLES:
             return
+        declared = symbol.type
+        itself = declared is not None and declared.strip_typedefs().code in _STRUCTS
+        address = 0
         try:
-            value = symbol.value(frame)
-            kind = value.type.strip_typedefs()
-            if kind.code in _REFERENCES:
-                value = value.referenced_value()
-                kind = value.type.strip_typedefs()
-            if kind.code == gdb.TYPE_CODE_PTR:
-                address = int(value)
-                kind = kind.target().strip_typedefs()
-            else:
-                address = int(value.address) if value.address is not None else 0
-            layout = _layout(kind, path) if kind.code in _STRUCTS else None
+            address, declared = _place(symbol.value(frame))
         except (gdb.error, TypeError):
-            continue  # optimized out, or not in memory
-        name = kind.tag or kind.name
-        if layout is not None and name and address:
-            yield _Held(address, name, layout, symbol.is_argument)
+            if not itself:
+                continue  # optimized out, or not in memory
+        if declared is None:
+            continue
+        kind = declared.strip_typedefs()
+        layout = _layout(kind, path) if kind.code in _STRUCTS else None
+        name = kind.tag or kind.name or declared.unqualified().name
+        if layout is not None and name and (address or itself):
+            yield _Held(address, name, layout, symbol.is_argument, itself)
+
+
+def _place(value: gdb.Value) -> tuple[int, gdb.Type]:
+    """Where that lies which a value is, or points or refers to, and its type."""
+    if value.type.strip_typedefs().code in _REFERENCES:
+        value = value.referenced_value()
+    kind = value.type.strip_typedefs()
+    if kind.code == gdb.TYPE_CODE_PTR:
+        return int(value), kind.target()
+    return int(value.address) if value.address is not None else 0, value.type
 
 
 def _variables(frame: gdb.Frame) -> Iterator[gdb.Symbol]:
@@ -114,9 +161,20 @@ def _variables(frame: gdb.Frame) -> Iterator[gdb.Symbol]:
 
 def _layout(kind: gdb.Type, path: str) -> RawLayout | None:
     """None for a structure that is declared and not defined there."""
-    rows = tuple(
-        (field.name or "", bit)
-        for field in kind.fields()[:_MOST_FIELDS]
-        if (bit := getattr(field, "bitpos", None)) is not None
-    )
-    return RawLayout(path, int(kind.sizeof), rows) if rows and kind.sizeof else None
+    fields = tuple(islice(_fields(kind, "", 0, _DEEPEST), _MOST_FIELDS))
+    return RawLayout(path, int(kind.sizeof), fields) if fields and kind.sizeof else None
+
+
+def _fields(kind: gdb.Type, path: str, base: int, depth: int) -> Iterator[RawField]:
+    """The members, and in place of a structure's those of it."""
+    for field in kind.fields():
+        bit = getattr(field, "bitpos", None)  # static members have no place
+        if bit is None or field.type is None:
+            continue
+        own = field.type.strip_typedefs()
+        name = f"{path}.{field.name}" if path and field.name else path + (field.name or "")
+        if own.code in _STRUCTS and depth and own.fields():
+            yield from _fields(own, name, base + bit, depth - 1)
+        else:
+            bits = field.bitsize or 8 * own.sizeof
+            yield RawField(name, base + bit, bits, _KINDS.get(own.code, "number"))

@@ -16,7 +16,7 @@ _NOWHERE = 1 << 12  # no code returns to the first page, which is never mapped
 class Unwinding(NamedTuple):
     """What makes GDB's frames right: `load` gets symbols for code at these addresses and tells
     whether there were any, so that the stack has to be read anew; `has_stack` tells whether the
-    memory that a frame's caller is read from is there, given the frame's SP register;
+    memory at an address, which a frame's caller is read from, is there;
     `may_be_code` is false for addresses in memory that is mapped and not executable;
     `may_be_caller`, given a frame's PC, its caller's, whether GDB knows the frame's function and
     whether the caller was told and not guessed, is false where GDB had to guess and no call is
@@ -61,8 +61,11 @@ def older(frame: gdb.Frame, unwinding: Unwinding | None) -> gdb.Frame | None:
         return caller if gdb.parameter("backtrace past-main") else None
     if linked:
         return caller
-    pointer = frame_register(frame, unwinding.stack_register)
-    return caller if pointer is not None and unwinding.has_stack(pointer) else None
+    # Without a link register the return address is right below the caller's SP, and may well be
+    # there when the frame itself is not: one that went past the stack's end.
+    holder, offset = (caller, -8) if unwinding.link_register is None else (frame, 0)
+    pointer = frame_register(holder, unwinding.stack_register)
+    return caller if pointer is not None and unwinding.has_stack(pointer + offset) else None
 
 
 def _is_called(frame: gdb.Frame, caller: gdb.Frame, unwinding: Unwinding, linked: bool) -> bool:

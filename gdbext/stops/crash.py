@@ -156,7 +156,7 @@ def _called(space: Map, pc: int, link: int | None) -> tuple[BadCall | None, str 
     argument = register(INTERFACES[space.arch.name].registers[1])
     back = return_address(space, pointer, link)
     handled = handled_signal(space, pc, back, (argument or 0) & 0xFFFFFFFF)
-    return find_bad_call(space, pc, pointer, link), handled
+    return find_bad_call(space, pc, pointer, link, register), handled
 
 
 def frame_place(space: Map, frame: Frame) -> Place:

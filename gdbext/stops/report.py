@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from gdbext.findings.crash.calls import BadCall
-from gdbext.findings.crash.crash import DIRECT
 from gdbext.findings.crash.description import (
     describe,
     module_offset,
@@ -14,6 +13,7 @@ from gdbext.findings.crash.description import (
     slot_name,
 )
 from gdbext.findings.crash.registers import Register
+from gdbext.findings.crash.scene import DIRECT
 from gdbext.inferior.frames import Frame, demangle
 from gdbext.linker.places import Place
 from gdbext.render.fit import bold, joined, packed, shortened, wrapped
@@ -83,7 +83,9 @@ def _summary(crash: Crash) -> Iterator[tuple[str, str]]:
 def _call(call: BadCall, pc: int) -> Iterator[tuple[str, str]]:
     if call.return_address != pc:
         way = " (return address)"
-        if call.slot is None and call.known:
+        if call.jumped:
+            way = ", by way of a function that jumped on (a tail call)"
+        elif call.slot is None and call.known:
             way = ", through a pointer that is no GOT slot"
         elif call.slot is None:
             way = "; through what is not known: that code is neither in memory nor in a file here"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import programs
+from tests.cores import Core
 from tests.harness import Gdb, load_gdbext
 from tests.programs import Program, Run
 from tests.reports import BY_US, Report
@@ -35,6 +36,14 @@ EXPECTED: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("rodatawrite", ""): ("write_to_read_only", ("libplugin.so", "plugin_run", "greeting")),
     ("stackoverflow", ""): ("stack_overflow", ("descend", "libplugin.so", "calls itself")),
     ("stackoverflow", "libthread.so"): ("stack_overflow", ("descend", "libthread.so", "thread 2")),
+    ("shapes", "wide"): ("stack_overflow", ("wide in libplugin.so takes 67", "bytes")),
+    ("shapes", "mutual"): (
+        "stack_overflow",
+        ("thread 2", "ping of libplugin.so", "pong of libother.so"),
+    ),
+    ("shapes", "tail"): ("null_slot", ("libplugin.so called undefined_feature", "weak")),
+    ("shapes", "literal"): ("write_to_read_only", ("rename_it in libplugin.so had ", "libc.so.6")),
+    ("shapes", "copied"): ("struct_mismatch", ("parcel", "count at byte 0", "8 bytes and 4 bytes")),
     ("unloaded", "call"): ("call_into_unloaded", ("host", "work", "libgone.so")),
     ("unloaded", "table"): ("unloaded_data", ("main in host", "operations", "libgone.so")),
     ("unloaded", "thread"): ("in_unloaded", ("wait_here", "libgone.so")),
@@ -48,12 +57,13 @@ EXPECTED: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 # Crashes that have nothing to do with libraries.
 NONE = (
     ("abort", ""), ("fpe", ""), ("ill", ""), ("bus", ""), ("threads", ""), ("unloaded", "wild"),
-    ("wildcall", "pointer"), ("names", ""),
+    ("wildcall", "pointer"), ("names", ""), ("shapes", "callback"),
 )  # fmt: skip
 
 
 def causes(gdb: Gdb, signal: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(gdb.python(READ.format(signal)))
+    answer = gdb.python(READ.format(signal)).splitlines()[-1]  # GDB may warn of a core's sections
+    document: dict[str, Any] = json.loads(answer)
     assert document["cause"] == (document["causes"][0] if document["causes"] else None)
     return document
 
@@ -143,6 +153,16 @@ def test_in_a_core(open_core: Callable[..., Gdb]) -> None:
     if gdb.arm64:
         return  # qemu's cores hold no image of libplugin.so: nothing says what the slot is
     assert causes(gdb, "SIGSEGV")["cause"]["rule"] == "null_slot"
+
+
+@pytest.mark.parametrize("cpu", ["x86_64"], indirect=True)  # qemu's cores list no guard pages
+def test_a_core_whose_stack_overflowed(
+    core: Callable[..., Core], open_core: Callable[..., Gdb]
+) -> None:
+    """The innermost frame is where the core has no memory, its callers are not."""
+    found = causes(open_core(core("shapes/host", "mutual")), "SIGSEGV")["cause"]
+    assert "ping of libplugin.so" in found["text"]
+    assert "pong of libother.so" in found["text"]
 
 
 DEBIAN = {

@@ -12,12 +12,15 @@ from tests.unit.crafted import words
 from tests.unit.got_process import STACK
 
 
-def calling(code: bytes) -> tuple[Map, Linker, int]:
-    """A process where `code`, a call, ends at the return address on the stack."""
+def calling(code: bytes, slot: int = 0, value: int = 0) -> tuple[Map, Linker, int]:
+    """A process where `code`, a call, ends at the return address on the stack; `slot` is where a
+    slot of the library is to hold `value`."""
     build, _, _, _ = got_process.made()
     user = build.objects[1]
     body = bytearray(build.runs[user.base])
     body[0x500 : 0x500 + len(code)] = code
+    if slot:
+        body[slot : slot + 8] = words(value)
     build.runs[user.base] = bytes(body)
     back = user.base + 0x500 + len(code)
     build.runs[STACK] = words(back) + bytes(4088)
@@ -37,12 +40,16 @@ def test_a_call_through_a_slot() -> None:
     assert (call.slot.address, call.slot.symbol) == (user.bias + 0x430, "variable")
     assert call.slot_module is user
     # the same with a link register, as on ARM64
-    assert find_bad_call(space, 0xDEAD0000, 0, back) == call
+    assert find_bad_call(space, 0, 0, back) == call
+    # what was called is not where the PC is
+    jumped = find_bad_call(space, 0xDEAD0000, STACK, None)
+    assert jumped == call._replace(slot=None, slot_module=None, jumped=True)
+    assert (call.actor, jumped.actor) == (user, None)
 
 
 def test_a_call_through_a_stub() -> None:
     code = b"\xe8" + struct.pack("<i", 0x310 - 0x505)
-    space, linker, _ = calling(code)
+    space, linker, _ = calling(code, 0x420, 0x10)
     call = find_bad_call(space, 0x10, STACK, None)
     assert call is not None
     assert call.slot is not None
@@ -54,6 +61,11 @@ def test_a_call_through_a_register_has_no_slot() -> None:
     call = find_bad_call(space, 0, STACK, None)
     assert call is not None
     assert (call.caller, call.slot, call.slot_module) == (linker.modules[1], None, None)
+    # no register has changed since, so one with another value did not lead there
+    for value, jumped in ((0, False), (linker.modules[1].bias + 0x500, True)):
+        call = find_bad_call(space, 0, STACK, None, {"rax": value}.get)
+        assert call is not None
+        assert call.jumped == jumped
 
 
 def test_no_bad_call() -> None:
@@ -62,6 +74,10 @@ def test_no_bad_call() -> None:
     assert find_bad_call(space, 0, 0xDEAD0000, None) is None
     assert find_bad_call(space, 0, STACK, 0x1234) is None  # returns to no module
     assert find_bad_call(space, 0, STACK, back) is not None
+    space, _, _ = calling(b"\x90" * 8)
+    assert (
+        find_bad_call(space, 0, STACK, None) is None
+    )  # no call stands before what is on the stack
 
 
 def test_a_handler_that_the_kernel_called() -> None:

@@ -11,23 +11,10 @@ import pytest
 from gdbext.elf.image import PT_GNU_RELRO, Segment
 from gdbext.findings.conflicts.families import Copy, Family
 from gdbext.findings.crash.calls import BadCall
-from gdbext.findings.crash.crash import (
-    RULES,
-    Cause,
-    CrashFacts,
-    Scene,
-    Step,
-    causes_document,
-    find_causes,
-)
-from gdbext.findings.crash.crashpath import (
-    Layout,
-    StructUse,
-    constructor_order,
-    duplicate_runtime,
-    redirected,
-    struct_mismatch,
-)
+from gdbext.findings.crash.crash import CrashFacts, causes_document, find_causes
+from gdbext.findings.crash.crashpath import constructor_order, duplicate_runtime, redirected
+from gdbext.findings.crash.scene import RULES, Cause, Scene, Stack, Step
+from gdbext.findings.crash.structs import Field, Layout, StructUse, struct_mismatch
 from gdbext.findings.slots.judgements import Judgement
 from gdbext.findings.slots.verdicts import OK, REDIRECTED
 from gdbext.findings.slots.writes import JudgedSlot
@@ -129,6 +116,7 @@ def test_writes() -> None:
     assert the(find_causes(written(6, None, relro=True)))[0] == "write_to_relro"
     assert find_causes(written(6, 6, relro=True)).causes == ()  # that can be written
     assert find_causes(written(6, None)).causes == ()
+    assert find_causes(written(4, 0)).causes == ()  # nor may it be read
     bus = replace(written(4, 4), signal="SIGBUS")
     assert find_causes(bus).causes == ()
 
@@ -144,6 +132,37 @@ def test_stack_overflow() -> None:
     assert the(find_causes(scene(fault=fault, steps=steps[:3])))[1].endswith("overflowed")
     far = scene(fault=fault, stack_pointer=0x900_0000)
     assert find_causes(far).causes == ()  # a wild pointer that lies below a stack by chance
+    # several functions, in two modules
+    there = CODE._replace(module=OWN)
+    both = tuple(
+        Step(i, (CODE, there)[i % 2], ("ping", "pong")[i % 2], None, None) for i in range(9)
+    )
+    assert the(find_causes(scene(fault=fault, steps=both)))[1] == (
+        "the stack of thread 3 overflowed: "
+        "ping of user.so and pong of own.so call each other without end"
+    )
+
+
+def test_one_frame_that_is_larger_than_the_stack() -> None:
+    """SP is far below the stack, and the caller's is on it."""
+    steps = tuple(
+        Step(i, CODE, name, None, None) for i, name in enumerate(("memset", "big", "run"))
+    )
+    end = Place(0x1000_0000, "unmapped")
+    large = scene(
+        fault=Place(0x1000_0010, "unmapped"),
+        steps=steps,
+        stack_pointer=0x1000_0000,
+        stack=Stack(1, end, 0x1400_0000, 2),
+    )
+    assert the(find_causes(large)) == (
+        "stack_overflow",
+        "the stack of thread 2 overflowed: big in user.so takes 67108864 bytes of it at once",
+    )
+    elsewhere = replace(large, fault=Place(0x7777_0000_0000, "unmapped"))
+    assert find_causes(elsewhere).causes == ()
+    on_it = Stack(0, Place(0x13FF_F000, "stack"), 0x1400_0000, 2)
+    assert find_causes(replace(large, stack=on_it)).causes == ()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +215,9 @@ def test_redirected() -> None:
     facts = find_causes(scene(steps=steps, judge=lambda _: wrong), [redirected])
     rule, text = the(facts)
     assert rule == "slot_redirected"
-    assert text.startswith("user.so's call of function was redirected to f0 in own.so instead of ")
+    assert text.startswith(
+        "user.so's call of function was redirected to function in own.so instead of "
+    )
     right = JudgedSlot(USER, SLOT, Judgement(OK, OWN, None))
     assert find_causes(scene(steps=steps, judge=lambda _: right), [redirected]).causes == ()
     assert find_causes(scene(steps=path(OWN, USER)), [redirected]).causes == ()
@@ -211,34 +232,73 @@ def marked(module: Module, called: bool | None, kind: str | None = None) -> Modu
 def test_constructor_order() -> None:
     user, loader = marked(USER, True), marked(LINKED.modules[0], True, LINKER)
     early, ready, unknown = (marked(OWN, called) for called in (False, True, None))
-    rule, text = the(find_causes(scene(steps=path(early, user, loader)), [constructor_order]))
+    order = constructor_order([early, user], lambda _: True)
+    rule, text = the(find_causes(scene(steps=path(early, early, user, loader)), [order]))
     assert rule == "constructor_order"
     assert text == (
-        "the constructor f1 in user.so called f0 in own.so, whose own constructors have not run yet"
+        "the constructor f2 in user.so called f1 in own.so, whose own constructors have not run yet"
     )
     for other in (ready, unknown, user):
-        assert find_causes(scene(steps=path(other, user, loader)), [constructor_order]).causes == ()
+        assert find_causes(scene(steps=path(other, user, loader)), [order]).causes == ()
     # ld.so calls it before any constructor: an IFUNC's resolver
-    resolver = path(early, marked(USER, False), loader)
-    assert find_causes(scene(steps=resolver), [constructor_order]).causes == ()
+    resolver = path(marked(USER, False), loader, user)
+    assert find_causes(scene(steps=resolver), [order]).causes == ()
     # dlclose runs destructors below libc's _dl_catch_exception
     libc = marked(LINKED.modules[0], True)
     libc.__dict__["_strings"] = ("libc.so.6", ())
     closing = path(early, loader, libc, loader)
-    assert find_causes(scene(steps=closing), [constructor_order]).causes == ()
+    assert find_causes(scene(steps=closing), [order]).causes == ()
 
 
-def test_struct_mismatch() -> None:
-    one = Layout(USER, 16, (("name", 0), ("size", 64)))
-    two = Layout(OWN, 24, (("name", 0), ("log", 64), ("size", 128)))
-    moved = Layout(OWN, 16, (("size", 0), ("name", 64)))
-    for other, told in ((two, "16 and 24 bytes"), (moved, "name at byte 0 and size at byte 0")):
-        uses = [StructUse("settings", 0, (one, other))]
-        rule, text = the(find_causes(scene(), [struct_mismatch(lambda u=uses: u)]))  # type: ignore[misc]
-        assert rule == "struct_mismatch"
-        assert text.endswith(f"different layouts of settings: {told}")
-    same = [StructUse("settings", 0, (one, one._replace(module=OWN)))]
-    assert find_causes(scene(), [struct_mismatch(lambda: same)]).causes == ()
+def test_a_constructor_that_left_by_a_tail_call() -> None:
+    early, loader = marked(OWN, False), marked(LINKED.modules[0], True, LINKER)
+    order = constructor_order([early], lambda _: True)
+    assert the(find_causes(scene(steps=path(early, loader, loader)), [order]))[1] == (
+        "a constructor called f0 in own.so, whose own constructors have not run yet"
+    )
+    assert find_causes(scene(steps=path(early, loader, USER)), [order]).causes == ()  # it binds
+    none = constructor_order([early], lambda _: False)
+    assert find_causes(scene(steps=path(early, loader)), [none]).causes == ()
+    assert early.private is not None
+    mapped = replace(early, private=early.private._replace(relocated=False))
+    relocating = constructor_order([early, mapped], lambda _: True)
+    assert find_causes(scene(steps=path(early, loader)), [relocating]).causes == ()
+
+
+def layout(module: Module, size: int, *fields: tuple[str, int, int, str]) -> Layout:
+    return Layout(module, size, tuple(Field(*field) for field in fields))
+
+
+NAME, SIZE = ("name", 0, 64, "pointer"), ("size", 64, 64, "number")
+TAKER = layout(USER, 16, NAME, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("giver", "told"),
+    [
+        (layout(OWN, 24, NAME, ("log", 64, 64, "pointer"), ("size", 128, 64, "number")),
+         "16 and 24 bytes"),
+        (layout(OWN, 16, ("size", 0, 64, "number"), ("name", 64, 64, "pointer")),
+         "name is at byte 0 and at byte 8"),
+        (layout(OWN, 16, NAME, ("size", 64, 32, "number")),
+         "size at byte 8 has 8 bytes and 4 bytes"),
+        (layout(OWN, 16, NAME, ("size", 64, 64, "real")), "size at byte 8 is a number and a real"),
+        (layout(OWN, 16, NAME, ("size", 67, 5, "number")), "size is at byte 8 and at byte 8 bit 3"),
+        (layout(OWN, 16, NAME), "only one has size, at byte 8"),
+        (layout(OWN, 8, NAME), "16 and 8 bytes"),
+        (layout(OWN, 16, NAME, SIZE), None),
+        (layout(OWN, 16, NAME, ("count", 64, 64, "number")), None),  # it has another name there
+        (layout(OWN, 24, NAME, SIZE, ("added", 128, 64, "number")), None),  # which nobody looks at
+    ],
+)  # fmt: skip
+def test_struct_mismatch(giver: Layout, told: str | None) -> None:
+    uses = [StructUse("settings", 0, 1, (TAKER, giver))]
+    found = find_causes(scene(), [struct_mismatch(lambda: uses)])
+    if told is None:
+        assert found.causes == ()
+    else:
+        text = f"user.so and own.so have different layouts of settings: {told}"
+        assert the(found) == ("struct_mismatch", text)
 
 
 def test_duplicate_runtime() -> None:

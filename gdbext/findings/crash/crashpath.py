@@ -1,24 +1,23 @@
-"""Causes that lie on the way to a crash: slots, definitions, constructors, layouts, runtimes."""
+"""Causes that lie on the way to a crash: slots, definitions, constructors, runtimes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from gdbext.elf.problem import Problem
 from gdbext.elf.symbols import STB_GNU_UNIQUE, STB_WEAK
 from gdbext.findings.conflicts.families import Family
-from gdbext.findings.crash.crash import (
+from gdbext.findings.crash.description import slot_name
+from gdbext.findings.crash.scene import (
     CONSTRUCTOR,
     INTERPOSITION,
     REDIRECTED,
     RUNTIMES,
-    STRUCTS,
     Cause,
     Scene,
     Step,
+    step_name,
 )
-from gdbext.findings.crash.description import slot_name
 from gdbext.findings.slots.verdicts import REDIRECTED as WRONG
 from gdbext.linker.loaded.libc import is_libc
 from gdbext.linker.loaded.modules import LINKER, Module
@@ -27,6 +26,7 @@ from gdbext.linker.lookup.answers import Found
 from gdbext.linker.lookup.lookup import LATER, Lookup
 from gdbext.linker.lookup.matching import DATA, PLT
 from gdbext.linker.slots.slotkinds import PLT_KINDS
+from gdbext.linker.slots.slots import Slot
 
 NEAR = 8  # frames that count as the way to the crash
 # Their functions are meant to be replaced: by allocators, sanitizers, preloaded wrappers.
@@ -40,10 +40,14 @@ def redirected(scene: Scene) -> Iterator[Cause]:
         judged = scene.judge(outer.slot.address)
         if judged is None or judged.judgement.verdict != WRONG:
             continue
-        expected, where = judged.judgement.expected, inner.place.module
+        if scene.call is not None and scene.call.slot == outer.slot:
+            continue  # it leads to no code, and that is said already
+        expected, where = judged.judgement.expected, outer.slot.provider or inner.place.module
         symbol = slot_name(outer.slot, scene.demangle)
         caller = judged.module.file_name
-        text = f"{caller}'s call of {symbol} was redirected to {_where(inner, scene)}"
+        text = (
+            f"{caller}'s call of {symbol} was redirected to {_leads_to(outer.slot, inner, scene)}"
+        )
         if expected is not None and expected is not where:
             text += f" instead of {expected.file_name}'s"
         evidence = [f"the slot at {outer.slot.address:#x} holds {outer.slot.value or 0:#x}"]
@@ -52,17 +56,20 @@ def redirected(scene: Scene) -> Iterator[Cause]:
         yield Cause(REDIRECTED, text, tuple(evidence))
 
 
+def _leads_to(slot: Slot, inner: Step, scene: Scene) -> str:
+    """Where a slot leads; the frame further in is another one where that function jumped on."""
+    if slot.provider is None or slot.definition is None:
+        return step_name(inner, scene)
+    name, offset = scene.demangle(slot.definition.symbol), slot.definition.offset
+    return f"{name}{f'+{offset:#x}' if offset else ''} in {slot.provider.file_name}"
+
+
 def _calls(scene: Scene) -> Iterator[tuple[Step, Step]]:
     """(callee, caller) of each call on the way that went through a GOT slot."""
     near = scene.steps[: NEAR + 1]
     for inner, outer in zip(near, near[1:]):
         if outer.slot is not None:
             yield inner, outer
-
-
-def _where(step: Step, scene: Scene) -> str:
-    module = step.place.module.file_name if step.place.module else "no module"
-    return f"{scene.demangle(step.name)} in {module}" if step.name else module
 
 
 def interposition(lookup: Callable[[], Lookup]) -> Callable[[Scene], Iterator[Cause]]:
@@ -79,8 +86,8 @@ def interposition(lookup: Callable[[], Lookup]) -> Callable[[Scene], Iterator[Ca
                 found = _lost(lookup(), caller, callee, slot.relocation.symbol, slot.kind)
             except Problem:
                 continue  # it cannot be known
-            if found is None:
-                continue
+            if found is None or any(s.place.module is found for s in scene.steps[: inner.level]):
+                continue  # none lost, or the winner has passed the call on
             symbol = slot_name(slot, scene.demangle)
             own = "its own" if found is caller else f"that of {found.file_name}, which it needs"
             text = (
@@ -117,6 +124,8 @@ def _lost(lookup: Lookup, caller: Module, callee: Module, number: int, kind: str
             lost = lookup.found(one.module, one.number)
             if _is_runtime(one.module) or _is_shared(wanted.name, lost, won):
                 continue
+            if lost.symbol.binding == STB_WEAK:
+                continue  # a default that is there to be replaced
             return one.module
     return None
 
@@ -139,40 +148,67 @@ def _is_runtime(module: Module) -> bool:
     return module.kind == LINKER or (module.soname or module.file_name).startswith(_RUNTIMES)
 
 
-def constructor_order(scene: Scene) -> Iterator[Cause]:
+def constructor_order(
+    modules: Sequence[Module], has_constructors: Callable[[Module], bool]
+) -> Callable[[Scene], Iterator[Cause]]:
     """A constructor on the way used a library whose own constructors had not been called.
 
+    `modules` are all that are loaded; `has_constructors` tells whether one has any but those of
+    the compiler's start files.
     l_init_called is set before a module's first constructor runs (elf/dl-init.c, call_init).
     What ld.so calls in libc is no constructor: it opens and closes, and runs the destructors of a
     library that counts as not initialised by then, below libc's _dl_catch_exception.
     """
-    for place, (inner, outer) in enumerate(zip(scene.steps, scene.steps[1:])):
-        module, linker = inner.place.module, outer.place.module
-        if module is None or linker is None or linker.kind != LINKER or is_libc(module):
-            continue
-        if module.private is None or not module.private.init_called or not place:
-            continue
-        for used in scene.steps[:place]:
-            other = used.place.module
-            if other is None or other is module or other.private is None:
+
+    def rule(scene: Scene) -> Iterator[Cause]:
+        for place, (inner, outer) in enumerate(zip(scene.steps, scene.steps[1:])):
+            module, linker = inner.place.module, outer.place.module
+            if module is None or linker is None or linker.kind != LINKER or is_libc(module):
                 continue
-            if other.private.init_called is False and other.kind != LINKER:
-                text = (
-                    f"the constructor {_where(inner, scene)} called {_where(used, scene)}, whose "
-                    "own constructors have not run yet"
-                )
-                needs = "needs" if other in lookup_needs(module, scene) else "does not name"
-                yield Cause(
-                    CONSTRUCTOR,
-                    text,
-                    (
-                        f"l_init_called of {other.path} is not set",
-                        f"{module.file_name} {needs} {other.soname or other.file_name} "
-                        "in its DT_NEEDED",
-                    ),
-                )
-                return
-        return
+            tail = module.private is not None and module.private.init_called is False
+            if tail and not _runs_constructors(modules, scene.steps[place + 1 :]):
+                continue
+            if not tail and (module.private is None or not module.private.init_called):
+                continue
+            # the outermost is what the constructor called, the others what that did
+            for used in reversed(scene.steps[: place + tail]):
+                other = used.place.module
+                if other is None or (other is module and not tail) or other.private is None:
+                    continue
+                waiting = other.private.init_called is False and other.kind != LINKER
+                if waiting and has_constructors(other):
+                    yield _too_early(None if tail else inner, used, other, scene)
+                    return
+            return
+
+    return rule
+
+
+def _runs_constructors(modules: Sequence[Module], outside: Sequence[Step]) -> bool:
+    """Whether ld.so, whose frames `outside` are, starts the program and is past relocation.
+
+    Else what it calls may be an IFUNC's resolver, or a destructor: l_init_called is cleared before
+    those run (elf/dl-fini.c, _dl_fini).
+    """
+    if any(m.private and m.private.relocated is False for m in modules if m.kind != LINKER):
+        return False
+    return all(s.place.module is not None and s.place.module.kind == LINKER for s in outside)
+
+
+def _too_early(constructor: Step | None, used: Step, other: Module, scene: Scene) -> Cause:
+    """`constructor` is None where it has jumped on and left no frame."""
+    what = f"the constructor {step_name(constructor, scene)}" if constructor else "a constructor"
+    text = f"{what} called {step_name(used, scene)}, whose own constructors have not run yet"
+    evidence = [f"l_init_called of {other.path} is not set"]
+    module = constructor.place.module if constructor else None
+    if module is not None:
+        needs = "needs" if other in lookup_needs(module, scene) else "does not name"
+        evidence.append(
+            f"{module.file_name} {needs} {other.soname or other.file_name} in its DT_NEEDED"
+        )
+    else:
+        evidence.append("ld.so runs constructors, and one of them left by a tail call")
+    return Cause(CONSTRUCTOR, text, tuple(evidence))
 
 
 def lookup_needs(module: Module, scene: Scene) -> list[Module]:
@@ -180,65 +216,6 @@ def lookup_needs(module: Module, scene: Scene) -> list[Module]:
     names = module.needed or ()
     found = [s.place.module for s in scene.steps if s.place.module is not None]
     return [m for m in found if (m.soname or m.file_name) in names]
-
-
-class Layout(NamedTuple):
-    """A structure as one module's debug info has it: size in bytes, and (name, bit) of fields."""
-
-    module: Module
-    size: int
-    fields: tuple[tuple[str, int], ...]
-
-
-class StructUse(NamedTuple):
-    """A structure that frame `level` takes from its caller, with the layouts of both modules."""
-
-    name: str
-    level: int
-    layouts: tuple[Layout, ...]
-
-
-def struct_mismatch(
-    read: Callable[[], Sequence[StructUse]],
-) -> Callable[[Scene], Iterator[Cause]]:
-    """Two modules on the way have different layouts of a structure that passes between them."""
-
-    def rule(scene: Scene) -> Iterator[Cause]:
-        del scene
-        for use in read():
-            first = use.layouts[0]
-            for other in use.layouts[1:]:
-                if (first.size, first.fields) == (other.size, other.fields):
-                    continue
-                text = (
-                    f"{first.module.file_name} and {other.module.file_name} have different "
-                    f"layouts of {use.name}: {_difference(first, other)}"
-                )
-                yield Cause(
-                    STRUCTS,
-                    text,
-                    (
-                        f"frame #{use.level} takes a {use.name} from its caller",
-                        f"{_layout(first)}; {_layout(other)}",
-                    ),
-                )
-
-    return rule
-
-
-def _difference(first: Layout, other: Layout) -> str:
-    if first.size != other.size:
-        return f"{first.size} and {other.size} bytes"
-    for one, two in zip(first.fields, other.fields):
-        if one != two:
-            return f"{one[0]} at byte {one[1] // 8} and {two[0]} at byte {two[1] // 8}"
-    return "other fields"
-
-
-def _layout(layout: Layout) -> str:
-    shown = ", ".join(f"{name} +{bit // 8}" for name, bit in layout.fields[:8])
-    more = ", …" if len(layout.fields) > 8 else ""
-    return f"{layout.module.file_name}: {layout.size} bytes ({shown}{more})"
 
 
 def duplicate_runtime(
@@ -249,7 +226,7 @@ def duplicate_runtime(
 
     def rule(scene: Scene) -> Iterator[Cause]:
         modules = [s.place.module for s in scene.steps if s.place.module is not None]
-        here = {id(module): module for module in modules if not _is_libc(module)}
+        here = {id(module): module for module in modules if not is_libc(module)}
         if len(here) < 2:
             return
         for family in families(list(here.values())):
@@ -263,8 +240,3 @@ def duplicate_runtime(
                 )
 
     return rule
-
-
-def _is_libc(module: Module) -> bool:
-    """Libc's allocator is there whoever replaces it."""
-    return (module.soname or module.file_name).startswith(("libc.", "ld-"))

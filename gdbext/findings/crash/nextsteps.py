@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gdbext.findings.crash.crash import (
+from gdbext.findings.crash.scene import (
     CALL_UNLOADED,
     CONSTRUCTOR,
     EXECUTION,

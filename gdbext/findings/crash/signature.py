@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gdbext.findings.crash.crash import OVERFLOW
+from gdbext.findings.crash.scene import OVERFLOW
 
 DEPTH = 5  # frames; fewer would merge the bugs of one helper, more would part the ways to one bug
 _RECURSION = 8  # how often a frame of an endless recursion is there
