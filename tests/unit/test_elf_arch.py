@@ -99,7 +99,8 @@ def test_nothing_else_is_a_plt_entry() -> None:
 
 
 def functions(text: str) -> list[str]:
-    return re.findall(r"^([0-9a-f]+) <[^@>]+>:$", text, re.MULTILINE)
+    """Where they begin, but for one of shapes/other.c that is nothing but a jump by a pointer."""
+    return re.findall(r"^([0-9a-f]+) <(?!call_back>)[^@>]+>:$", text, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("built")
