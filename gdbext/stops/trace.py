@@ -109,7 +109,7 @@ def _on_new_objfile(event: gdb.NewObjFileEvent) -> None:
         armed.arm()
         return  # who opened it is not known
     lwp = _selected_lwp()
-    before = set(process.book.live)
+    before = set(process.book.live) if recorder.options.constructors else set()
     recorder.came(process, lwp)
     armed.leave(process)
     if recorder.options.constructors:
